@@ -1,0 +1,80 @@
+"""Import Jittor with the settings it needs, and with one compile cache for the whole project.
+
+Everything else in this package says `from jittor_impl.runtime import jt`, so that no module can import Jittor bare:
+a bare import downloads oneDNN, looks for CUDA, and keeps a cache per git branch.
+
+The cache is `<project>/.cache/jittor` (or `$PARITY_JITTOR_HOME/.cache/jittor`, e.g. local scratch on a cluster). Its first
+use compiles Jittor's core, which takes minutes and ends the importing process with exit code 0; `warm()` therefore
+imports once in a child process first.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(os.environ.get("PARITY_JITTOR_HOME", ROOT)).resolve()
+SETTINGS = {
+    "nvcc_path": "",  # no CUDA probing: without a driver the import would abort
+    "use_mpi": "0",
+    "use_mkl": "1",
+    "cache_name": "default",  # else the git branch of the directory that holds the virtualenv
+    "gdb_path": "",
+    "log_silent": "1",
+}
+ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name Jittor looks for; what lies there is oneDNN 2.6 from the wheels
+
+
+def link_onednn(home: Path = HOME) -> None:
+    """Put the wheels' oneDNN where Jittor looks before it downloads. Raises FileNotFoundError without the wheels."""
+    library, include = Path(sys.prefix) / "lib/libdnnl.so.2", Path(sys.prefix) / "include"
+    if not library.exists():
+        raise FileNotFoundError(f"{library}: oneDNN is missing, install onednn-cpu-gomp and onednn-devel-cpu-gomp")
+    target = home / ".cache/jittor/mkl" / ONEDNN
+    (target / "lib").mkdir(parents=True, exist_ok=True)
+    links = {target / "include": include, target / "lib/libmkldnn.so": library, target / "lib/libdnnl.so.2": library}
+    for link, points_to in links.items():
+        if not (link.is_symlink() and os.readlink(link) == str(points_to)):
+            temporary = link.with_name(f"{link.name}.{os.getpid()}")
+            temporary.symlink_to(points_to)
+            os.replace(temporary, link)
+
+
+def warm(home: Path = HOME) -> None:
+    """Compile Jittor's core once, in a child process, until an import gets through to its last line."""
+    stamp = home / ".cache/jittor" / f"ready-{Path(sys.prefix).name}"
+    if stamp.exists():
+        return
+    with open(home / ".cache/jittor/warm.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(3):  # "jit_utils updated, please rerun" ends an import early, with exit code 0
+            if stamp.exists():
+                return
+            print("compiling Jittor's core, once (about 3 minutes)", file=sys.stderr, flush=True)
+            probe = "import jittor as jt; print('alive', (jt.ones(2) + 1).sum().item())"
+            run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=os.environ)
+            if "alive 4" in run.stdout:
+                stamp.touch()
+        if not stamp.exists():
+            raise RuntimeError(f"Jittor cannot be imported:\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}")
+
+
+def _import():
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
+    user_home = os.environ.get("HOME")
+    os.environ["HOME"] = str(HOME)
+    os.environ.pop("JITTOR_HOME", None)
+    try:
+        link_onednn()
+        warm()
+        import jittor
+    finally:
+        if user_home is not None:
+            os.environ["HOME"] = user_home
+    return jittor
+
+
+jt = _import()

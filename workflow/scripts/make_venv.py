@@ -1,0 +1,67 @@
+"""Build a virtualenv from a conda environment file: its python version and its pip section.
+
+    python workflow/scripts/make_venv.py envs/torch.yaml .venvs/torch-1a2b3c4d
+    python workflow/scripts/make_venv.py envs/torch.yaml            # prints the path that belongs to the file
+
+Standard library only, because it also builds the environment that Snakemake itself runs in. Safe to call twice at
+once (a lock file), and after an interruption (`.ready` is written last).
+"""
+
+import fcntl
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def venv_path(spec: Path) -> Path:
+    """`.venvs/<name>-<first 8 digits of the file's SHA-256>`: a changed file is another environment."""
+    return ROOT / ".venvs" / f"{spec.stem}-{hashlib.sha256(spec.read_bytes()).hexdigest()[:8]}"
+
+
+def requirements(spec: Path) -> tuple[str | None, list[str]]:
+    """The `python=X.Y` pin (or None) and the inline pip requirements of an environment file."""
+    python, pip, inside = None, [], False
+    for line in spec.read_text().splitlines():
+        item = re.match(r"\s*-\s*(.+?)\s*(#.*)?$", line)
+        if not item:
+            continue
+        if pinned := re.match(r"python\s*=+\s*(\d+\.\d+)", item[1]):
+            python = pinned[1]
+        elif item[1] == "pip:":
+            inside = True
+        elif inside:
+            pip.append(item[1])
+    return python, pip
+
+
+def make(spec: Path, target: Path) -> None:
+    """Create the virtualenv unless it is complete; raises CalledProcessError when pip fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{target}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (target / ".ready").exists():
+            return
+        shutil.rmtree(target, ignore_errors=True)
+        wanted, pip = requirements(spec)
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        python = sys.executable if wanted in (None, running) else shutil.which(f"python{wanted}")
+        if python is None:
+            sys.exit(f"{spec}: needs python{wanted}, which is not on PATH")
+        print(f"building {target.name} from {spec.name} ({len(pip)} packages)", file=sys.stderr, flush=True)
+        subprocess.run([python, "-m", "venv", target], check=True)
+        install = [target / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*install, *pip], check=True)
+        (target / ".ready").touch()
+
+
+if __name__ == "__main__":
+    spec_file = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        make(spec_file, Path(sys.argv[2]))
+    else:
+        print(venv_path(spec_file))
