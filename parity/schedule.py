@@ -1,0 +1,42 @@
+"""Learning-rate factors and EMA decay as arrays and functions of the step: computed once, shared by every framework."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from parity.errors import UserError
+
+
+def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.ndarray:
+    """float64 [epochs * steps_per_epoch]: what every group's learning rate is multiplied by at each optimiser step.
+
+    `kind`: "constant"; "multistep" (times `gamma` from each epoch of `milestones` on); "cosine" (from 1 to
+    `final_factor`, per step). The first `warmup_steps` are multiplied by a line from `warmup_factor` to 1.
+    """
+    total = epochs * steps_per_epoch
+    step = np.arange(total, dtype=np.float64)
+    kind = spec["kind"]
+    if kind == "constant":
+        factors = np.ones(total)
+    elif kind == "multistep":
+        passed = sum((step // max(1, steps_per_epoch) >= milestone).astype(int) for milestone in spec["milestones"])
+        factors = float(spec["gamma"]) ** (np.zeros(total) + passed)
+    elif kind == "cosine":
+        final = float(spec["final_factor"])
+        factors = final + (1 - final) * 0.5 * (1 + np.cos(np.pi * step / max(1, total)))
+    else:
+        raise UserError(f"train.schedule.kind is {kind!r}: expected constant, multistep or cosine")
+    warmup = int(spec.get("warmup_steps", 0))
+    if warmup:
+        first = float(spec.get("warmup_factor", 0.0))
+        factors[:warmup] *= first + (1 - first) * (step[:warmup] + 1) / warmup
+    return factors
+
+
+def ema_decay(spec: dict[str, Any], update: int) -> float:
+    """Decay of the `update`-th average (counted from 1).
+
+    RT-DETR (official `ModelEMA`): decay * (1 - exp(-update / warmups)), so that early averages follow the model.
+    """
+    return float(spec["decay"]) * (1 - math.exp(-update / float(spec["warmups"])))

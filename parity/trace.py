@@ -1,0 +1,210 @@
+"""`trace`: what one framework computes for given weights and inputs, as arrays that anybody can compare.
+
+The format of IN.npz and OUT.npz is fixed by the project's contract and described in docs/trace.md. Nothing here knows a
+framework or a model: both are behind `parity.framework.Framework`.
+"""
+
+import argparse
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity import config as configuration
+from parity import weights
+from parity.draws import Draws, StoredDraws
+from parity.errors import UserError
+from parity.files import atomic
+from parity.framework import Batch, Framework, Group
+from parity.groups import parameter_groups
+from parity.schedule import ema_decay
+
+RUNNING = (".running_mean", ".running_var")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="The detector, for example rtdetr.")
+    parser.add_argument("--variant", required=True, help="Its variant, for example r18vd.")
+    parser.add_argument("--num-classes", type=int, required=True, help="Classes of the head (DETR: 91).")
+    parser.add_argument("--weights", required=True, help="Safetensors file with the official names and shapes.")
+    parser.add_argument("--inputs", required=True, help="IN.npz with images, sizes and, in train mode, targets.")
+    parser.add_argument("--out", required=True, help="OUT.npz to write.")
+    parser.add_argument("--mode", choices=["eval", "train"], default="eval", help="What to compute; eval by default.")
+    parser.add_argument("--steps", type=int, default=0, metavar="K", help="Optimiser steps to take on the same batch.")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="Options by config name, values in JSON."
+    )
+    parser.add_argument("--layers", action="store_true", help="Also write the output of every module.")
+    parser.add_argument("--grads", choices=["norm", "full"], default="norm", help="Write norms or whole gradients.")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="Arithmetic, where offered.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<number>.")
+    parser.add_argument("--threads", type=int, help="CPU threads; what the machine offers by default.")
+
+
+def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
+    """Run the verb. Raises UserError for anything wrong with the arguments or the files."""
+    settings = configuration.parse_settings(args.set)
+    epoch = int(settings.pop("epoch", 0))
+    model = configuration.model_config(args.model, args.variant, args.num_classes, settings)
+    batch, stored = read_inputs(args.inputs, train=args.mode == "train", num_classes=args.num_classes)
+    framework = framework_class(args.device, args.threads, {"dtype": args.dtype, **model.get("framework_options", {})})
+    framework.seed(0)
+    framework.build(args.model, model["options"])
+    framework.load_state(weights.read(args.weights))
+    if args.mode == "eval":
+        arrays = trace_eval(framework, batch, layers=args.layers)
+    else:
+        draws = _DrawSource(stored)
+        arrays = trace_train(framework, model, batch, draws, epoch, args.steps, args.grads == "full", args.layers)
+    write_npz(args.out, arrays)
+
+
+def read_inputs(path: str | Path, train: bool, num_classes: int) -> tuple[Batch, list[np.ndarray]]:
+    """Read IN.npz: the batch and its stored draws. Raises UserError naming the array at fault."""
+    try:
+        with np.load(path, allow_pickle=False) as npz:
+            arrays = {key: npz[key] for key in npz.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as npz: {error}") from error
+
+    def take(name: str, kind: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        if name not in arrays:
+            raise UserError(f"{path}: lacks {name!r}")
+        array = arrays[name]
+        fits = array.ndim == len(shape) and all(
+            want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype.kind != kind:
+            want = "[" + ", ".join("*" if n is None else str(n) for n in shape) + "]"
+            expected = {"f": "float32", "i": "int64"}[kind]
+            raise UserError(f"{path}: {name} is {array.dtype} {list(array.shape)}, expected {expected} {want}")
+        return array
+
+    images = take("images", "f", (None, 3, None, None)).astype(np.float32)
+    sizes = take("sizes", "i", (len(images), 2))
+    if (sizes < 1).any() or (sizes > np.array(images.shape[2:])).any():
+        raise UserError(f"{path}: sizes must lie between 1 and the images' {images.shape[2]} x {images.shape[3]}")
+    batch = Batch(images, sizes.astype(np.int64))
+    if train:
+        counts = take("counts", "i", (len(images),)).astype(np.int64)
+        boxes, labels = take("boxes", "f", (int(counts.sum()), 4)), take("labels", "i", (int(counts.sum()),))
+        if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+            raise UserError(f"{path}: labels must be 0..{num_classes - 1}, found {labels.min()}..{labels.max()}")
+        batch = Batch(images, batch.sizes, boxes.astype(np.float32), labels.astype(np.int64), counts)
+    indices = sorted(int(key.removeprefix("draws/")) for key in arrays if key.startswith("draws/"))
+    return batch, [arrays[f"draws/{i}"] for i in indices]
+
+
+class _DrawSource:
+    """Draws for one forward after the other: stored arrays in call order, from the start again once all are used."""
+
+    def __init__(self, arrays: list[np.ndarray]):
+        self.stored, self.forwards = StoredDraws(arrays) if arrays else None, 0
+
+    def next(self):
+        self.forwards += 1
+        if self.stored is None:
+            return Draws(0, 0, self.forwards)
+        if self.stored.used >= len(self.stored.arrays):
+            self.stored.used = 0
+        return self.stored
+
+
+def trace_eval(framework: Framework, batch: Batch, layers: bool = False) -> dict[str, np.ndarray]:
+    """Raw outputs, detections and, if asked for, every layer, in eval mode."""
+    arrays: dict[str, np.ndarray] = {}
+    inputs = framework.to_device(batch)
+    if layers:
+        with framework.record_layers() as recorded:
+            outputs = framework.forward(inputs)
+        arrays |= {f"layer/{name}": value for name, value in recorded.items()}
+    else:
+        outputs = framework.forward(inputs)
+    arrays |= {f"output/{name}": value for name, value in framework.raw_outputs(outputs).items()}
+    for i, found in enumerate(framework.postprocess(outputs, inputs)):
+        prefix = f"detections/img{i}"
+        arrays |= {f"{prefix}/boxes": found.boxes, f"{prefix}/scores": found.scores, f"{prefix}/labels": found.labels}
+    return arrays
+
+
+def prepare_training(framework: Framework, model: dict[str, Any]) -> list[Group]:
+    """Give the framework the optimiser, parameter groups and EMA that the model's configuration asks for."""
+    options = dict(model["train"]["optimizer"])
+    kind, lr, decay = options.pop("kind"), options.pop("lr"), options.pop("weight_decay")
+    groups = parameter_groups(framework.tensors(), model["groups"], lr, decay)
+    framework.make_optimizer(kind, groups, **options)
+    if model["train"]["ema"]:
+        framework.start_ema()
+    return groups
+
+
+def trace_train(
+    framework: Framework,
+    model: dict[str, Any],
+    batch: Batch,
+    draws: _DrawSource,
+    epoch: int = 0,
+    steps: int = 0,
+    full_gradients: bool = False,
+    layers: bool = False,
+) -> dict[str, np.ndarray]:
+    """Losses, matches and gradients of one batch in train mode, then `steps` optimiser steps on it.
+
+    Learning rates are the variant's own, constant: no warm-up and no schedule. Norms are taken in float64.
+    """
+    train = model["train"]
+    groups = prepare_training(framework, model)
+    initial = framework.state()
+    arrays: dict[str, np.ndarray] = {}
+    if layers:
+        with framework.record_layers() as recorded:
+            result = framework.forward_backward(batch, draws.next(), epoch, extras=True)
+        arrays |= {f"layer/{name}": value for name, value in recorded.items()}
+    else:
+        result = framework.forward_backward(batch, draws.next(), epoch, extras=True)
+    arrays |= result.extras
+    arrays |= {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
+    arrays["total"] = np.float32(result.total)
+    for name, gradient in framework.gradients().items():
+        arrays[f"grad_norm/{name}"] = norm(gradient)
+        if full_gradients:
+            arrays[f"grad/{name}"] = gradient
+    totals, norms, clips = [result.total], [], []
+    for step in range(1, steps + 1):
+        before, factor = framework.optimizer_step([group.lr for group in groups], train["clip_norm"])
+        norms.append(before)
+        clips.append(factor)
+        if train["ema"]:
+            framework.update_ema(ema_decay(train["ema"], step))
+        if step == steps:  # before the last forward, which moves the running statistics once more
+            arrays |= changes(framework, initial, bool(train["ema"]))
+        totals.append(framework.forward_backward(batch, draws.next(), epoch).total)
+    if steps:
+        arrays["step_total"] = np.array(totals, np.float64)
+        arrays["step_grad_norm"] = np.array(norms, np.float64)
+        arrays["step_clip"] = np.array(clips, np.float64)
+    return arrays
+
+
+def norm(array: np.ndarray) -> np.float64:
+    """L2 norm in float64."""
+    return np.float64(np.sqrt(np.square(array.astype(np.float64)).sum()))
+
+
+def changes(framework: Framework, initial: dict[str, np.ndarray], ema: bool) -> dict[str, np.ndarray]:
+    """Norms of (parameter - initial), of the EMA's change, and of the BatchNorm statistics themselves."""
+    state = framework.state()
+    parameters = [tensor.name for tensor in framework.tensors() if tensor.kind != "buffer"]
+
+    def moved(now: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+        return {f"{prefix}/{name}": norm(now[name].astype(np.float64) - initial[name]) for name in parameters}
+
+    arrays = moved(state, "delta_norm") | {f"buffer_norm/{k}": norm(v) for k, v in state.items() if k.endswith(RUNNING)}
+    return arrays | (moved(framework.ema_state(), "ema_delta_norm") if ema else {})
+
+
+def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an npz atomically. Keys contain slashes, which np.savez writes as given."""
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **arrays)
