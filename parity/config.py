@@ -18,10 +18,9 @@ from parity.files import digest
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "config/models"
 SECTIONS = ("options", "groups", "preprocess", "train")  # of a model file, of a variant, of the user's section
-RUN_KEYS = (
-    "model variant framework seed options groups label_space preprocess train evaluate data weights"
-    " device threads precision framework_options workers log_seconds"
-).split()
+IDENTITY_KEYS = ["model", "variant", "options", "groups", "preprocess", "device", "threads", "precision"]
+RUN_KEYS = [*IDENTITY_KEYS, "framework", "seed", "label_space", "train", "evaluate", "data", "weights"]
+RUN_KEYS += ["framework_options", "workers", "log_seconds"]
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -140,19 +139,7 @@ def resolve(config: dict[str, Any], model: str) -> dict[str, Any]:
 
 def run_id(resolved: dict[str, Any], seed: int, framework: str = "torch") -> str:
     """`e<epochs>-<hash>-s<seed>`; the hash covers what the weights depend on and nothing else."""
-    keys = (
-        "model",
-        "variant",
-        "options",
-        "groups",
-        "label_space",
-        "preprocess",
-        "train",
-        "init",
-        "device",
-        "threads",
-        "precision",
-    )
+    keys = [*IDENTITY_KEYS, "label_space", "train", "init"]
     depends = {key: resolved[key] for key in keys} | {"data": resolved["data"]["id"]}
     depends["framework_options"] = framework_options(resolved, framework)
     return f"e{resolved['train']['epochs']}-{digest(depends)[:8]}-s{seed}"
@@ -170,8 +157,8 @@ def weights_id(resolved: dict[str, Any]) -> str:
 
 def profile_id(resolved: dict[str, Any], profile: dict[str, Any] | None = None) -> str:
     """Hash of what a profile depends on: the model, its input, and how it is measured."""
-    keys = ("model", "variant", "options", "groups", "preprocess", "device", "threads", "precision")
-    depends = {key: resolved[key] for key in keys} | {"data": resolved["data"]["id"], "profile": profile or {}}
+    depends = {key: resolved[key] for key in IDENTITY_KEYS}
+    depends |= {"data": resolved["data"]["id"], "profile": profile or {}}
     depends["batch_size"] = resolved["train"]["batch_size"]
     return digest(depends)[:8]
 

@@ -32,9 +32,7 @@ class StoredDraws:
 
     def _next(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         if self.used >= len(self.arrays):
-            raise UserError(
-                f"draws/{self.used}: the inputs hold {len(self.arrays)} draws, the model needs one more of shape {shape}"
-            )
+            raise UserError(f"draws/{self.used}: missing, the model needs one more draw, of shape {tuple(shape)}")
         array = self.arrays[self.used]
         if tuple(array.shape) != tuple(shape):
             raise UserError(f"draws/{self.used}: has shape {tuple(array.shape)}, the model needs {tuple(shape)}")

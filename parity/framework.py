@@ -1,8 +1,8 @@
 """What a framework has to offer so that `parity` can train, evaluate, trace and profile with it.
 
-`torch_impl/framework.py` and `jittor_impl/framework.py` are the two implementations. A third framework is a package with
-a `Framework` subclass and a `__main__.py` of one line, `sys.exit(parity.cli.main(MyFramework))`; nothing else in the
-project knows which frameworks exist, except the list in the configuration schema.
+`torch_impl/framework.py` and `jittor_impl/framework.py` are the two implementations. A third framework is a package
+with a `Framework` subclass and a `__main__.py` of one line, `sys.exit(parity.cli.main(MyFramework))`; nothing else in
+the project knows which frameworks exist, except the list in the configuration schema.
 
 Arrays cross this border as NumPy arrays under the official checkpoints' parameter names. Inside, a framework is free.
 """
@@ -68,7 +68,7 @@ class Group:
 
 @dataclass
 class StepResult:
-    """What one forward and backward pass reports. `losses` under official component names, `total` what was differentiated.
+    """What one forward and backward pass reports: `losses` by official component name, `total` what was differentiated.
 
     `extras` (only when asked for): contract arrays such as `output/pred_logits`, `match/main/img0/src`, `topk_ind`.
     """
@@ -109,7 +109,7 @@ class Framework(ABC):
     # ---- model
     @abstractmethod
     def build(self, model: str, options: dict[str, Any]) -> None:
-        """Build a model by name from its resolved hyper-parameters (`config/models/<model>.yaml`, incl. num_classes)."""
+        """Build a model by name from its resolved hyper-parameters (config/models/<model>.yaml and num_classes)."""
 
     @abstractmethod
     def tensors(self) -> list[TensorInfo]:
@@ -202,7 +202,7 @@ class Framework(ABC):
 
     @abstractmethod
     def macs(self, batch: Batch) -> int:
-        """Multiply-accumulates of one eval forward: convolutions, linear layers and attention products, counted from shapes."""
+        """Multiply-accumulates of one eval forward: convolutions, linear layers, attention products, from shapes."""
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -1,0 +1,47 @@
+"""The verb `predict`: detections of given weights on the validation images, with one timing line per image."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from parity import engine, weights
+from parity.config import load_run
+from parity.evaluate import to_coco
+from parity.files import write_json, write_text
+from parity.framework import Framework
+from parity.train import framework_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, help="The resolved run configuration, run.yaml.")
+    parser.add_argument("--weights", required=True, help="Weights to detect with, in any format that convert reads.")
+    parser.add_argument("--out", required=True, help="COCO results to write; timings go to <name>.timing.jsonl beside.")
+
+
+def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
+    """Run the verb: one image at a time, so that the timing lines mean one image."""
+    configuration = load_run(args.config)
+    framework = framework_of(configuration, framework_class, args.config)
+    framework.seed(configuration["seed"])
+    framework.build(configuration["model"], configuration["options"])
+    framework.load_state(weights.read(args.weights))
+    train_set, val_set, _ = engine.load_data(configuration)
+    data = engine.loader(configuration, train_set, val_set)
+    results, timing = [], []
+    before = time.perf_counter()
+    for batch in data.eval_batches(1):
+        start = time.perf_counter()
+        inputs = framework.to_device(batch)
+        outputs = framework.forward(inputs)
+        framework.synchronize()
+        middle = time.perf_counter()
+        found = framework.postprocess(outputs, inputs)
+        end = time.perf_counter()
+        results += to_coco(found, batch, val_set, configuration["evaluate"]["max_detections"])
+        seconds = {"preprocess": start - before, "forward": middle - start, "postprocess": end - middle}
+        timing.append({"image_id": int(batch.image_ids[0])} | {key: round(s, 6) for key, s in seconds.items()})
+        before = time.perf_counter()
+    write_json(args.out, results, indent=None)
+    path = Path(args.out)
+    write_text(path.with_name(f"{path.stem}.timing.jsonl"), "".join(json.dumps(line) + "\n" for line in timing))
