@@ -5,7 +5,6 @@ manifest at the end. What differs between two runs is behind `Framework`; what i
 """
 
 import time
-from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -15,19 +14,23 @@ from typing import Any
 import numpy as np
 
 from parity import checkpoint, weights
-from parity.data.coco import Dataset, load_dataset
-from parity.data.loader import Loader
+from parity.data.augment import make_augment
+from parity.data.coco import Dataset, open_split
+from parity.data.loader import Loader, batch_digest
 from parity.data.plan import BatchPlan
+from parity.data.transforms import make_preprocess
 from parity.draws import Draws
 from parity.errors import UserError
 from parity.evaluate import evaluate, to_coco
 from parity.files import digest, read_json, write_json
-from parity.framework import Batch, Framework, Group, StepResult
+from parity.framework import Batch, Detections, Framework, Group, StepResult
 from parity.meter import Meter
 from parity.progress import Progress
-from parity.record import MetricsLog, batch_sha256, manifest, now, read_metrics
+from parity.record import MetricsLog, manifest, now, read_metrics
 from parity.schedule import ema_decay, lr_factors
 from parity.trace import prepare_training
+
+CACHE_BYTES = 1 << 30  # decoded images kept by each loader
 
 
 @dataclass
@@ -40,8 +43,8 @@ class Position:
     best_epoch: int = 0
 
 
-def load_data(run: dict[str, Any]) -> tuple[Dataset, Dataset, dict[str, Any]]:
-    """(train, val, manifest) of a run's dataset; the manifest's class count must be the configured one."""
+def load_manifest(run: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run's dataset, whose class count must be the configured one."""
     root = Path(run["data"]["root"])
     about = read_json(root / "manifest.json")
     if len(about["classes"]) != run["data"]["num_classes"]:
@@ -49,34 +52,48 @@ def load_data(run: dict[str, Any]) -> tuple[Dataset, Dataset, dict[str, Any]]:
             f"{root}/manifest.json: has {len(about['classes'])} classes, the configuration says data.num_classes"
             f" {run['data']['num_classes']}"
         )
-    train, val = (load_dataset(root, split, run["label_space"]) for split in ("train", "val"))
-    return train, val, about
+    return about
 
 
-def loader(run: dict[str, Any], train: Dataset, val: Dataset) -> Loader:
-    """The batches of a run: a pure function of its configuration, whatever the number of workers."""
+def train_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+    """The training batches of a run: a pure function of its configuration, whatever the number of workers."""
     settings = run["train"]
-    plan = BatchPlan(train.ids, settings["batch_size"], settings["epochs"], run["seed"], settings["multi_scale"])
-    return Loader(train, val, plan, run["preprocess"], settings["augment"], run["seed"], run["workers"])
+    dataset = open_split(run["data"]["root"], "train", run["label_space"])
+    size, epochs, scales = settings["batch_size"], settings["epochs"], settings["multi_scale"]
+    plan = BatchPlan(dataset.ids, size, epochs, run["seed"], sizes=scales)
+    preprocess, augment = make_preprocess(run["preprocess"]), make_augment(settings["augment"])
+    return Loader(dataset, plan, preprocess, augment, run["seed"], run["workers"], cache_bytes=cache_bytes)
 
 
-def predict(framework: Framework, batches: Iterable[Batch], dataset: Dataset, limit: int) -> list[dict[str, Any]]:
-    """Detections of every batch in COCO results format, at most `limit` per image."""
+def val_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+    """The validation images of a run, without augmentation."""
+    dataset = open_split(run["data"]["root"], "val", run["label_space"])
+    preprocess = make_preprocess(run["preprocess"])
+    return Loader(dataset, None, preprocess, workers=run["workers"], cache_bytes=cache_bytes)
+
+
+def predict(framework: Framework, loader: Loader, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Detections of every image in COCO results format; `settings` is the run's `evaluate` section."""
     results: list[dict[str, Any]] = []
-    for batch in batches:
-        results += to_coco(framework.predict(batch), batch, dataset, limit)
+    for batch in loader.eval_batches(settings["batch_size"]):
+        results += coco_results(framework.predict(batch), batch, loader.dataset, settings)
     return results
+
+
+def coco_results(found: list[Detections], batch: Batch, dataset: Dataset, settings: dict[str, Any]) -> list[dict]:
+    """COCO results of one batch, with the run's limit per image and score threshold."""
+    limit, threshold = settings["max_detections"], settings["score_threshold"]
+    return to_coco(found, batch, dataset.category_of, max_detections=limit, score_threshold=threshold)
 
 
 def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
-    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json and, last of all, run.json.
+    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
     """
     out = Path(out)
     settings, seed = run["train"], run["seed"]
-    train_set, val_set, about = load_data(run)
-    data = loader(run, train_set, val_set)
+    about, data, validation = load_manifest(run), train_loader(run), val_loader(run)
     annotations = Path(run["data"]["root"]) / "annotations/val.json"
 
     framework.seed(seed)
@@ -87,7 +104,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
     accumulate = settings["accumulate"]
     per_epoch = data.plan.steps_per_epoch // accumulate
     if per_epoch == 0:
-        raise UserError(f"train.batch_size x accumulate: {len(train_set.ids)} images do not fill one step")
+        raise UserError(f"train.batch_size x accumulate: {len(data.dataset)} images do not fill one step")
     factors = lr_factors(settings["schedule"], settings["epochs"], per_epoch)
     record = manifest(run, framework, groups, factors, data.plan.digest(), weights.weights_sha256(initial), about)
     del initial
@@ -114,7 +131,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
             scores = None
             if last_epoch or (settings["eval_every"] and position.epoch % settings["eval_every"] == 0):
                 with _evaluated_weights(framework, settings):
-                    found = predict(framework, data.eval_batches(run["evaluate"]["batch_size"]), val_set, _limit(run))
+                    found = predict(framework, validation, run["evaluate"])
                     report = evaluate(annotations, found)
                     scores = report["metrics"]
                     if (scores["AP"] or 0.0) > position.best:
@@ -137,7 +154,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
         weights.write(out / "ema.safetensors", framework.ema_state())
     epochs = [line for line in read_metrics(out / "metrics.jsonl") if line["kind"] == "epoch"]
     record |= {
-        "batches_sha256": [batch_sha256(batch) for batch in islice(data.batches(0), 3)],
+        "batches_sha256": [batch_digest(batch) for batch in islice(data.batches(1), 3)],
         "final_weights": "ema.safetensors" if settings["ema"] and settings["evaluate_with_ema"] else "last.safetensors",
         "best_epoch": position.best_epoch,
         "started": started,
@@ -163,7 +180,7 @@ def _epoch(
     """One epoch of optimiser steps, each made of `accumulate` batches; advances `position`."""
     settings, steps = run["train"], []
     accumulate, epoch = settings["accumulate"], position.epoch
-    batches = iter(data.batches(epoch))
+    batches = data.batches(epoch + 1)
     for _ in range(data.plan.steps_per_epoch // accumulate):
         begin = time.perf_counter()
         waited = passed = 0.0
@@ -213,10 +230,6 @@ def _resume_digest(run: dict[str, Any]) -> str:
     """Of everything that a continued run must share with the checkpoint; the framework is not part of it."""
     keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
     return digest({key: run[key] for key in keys} | {"data": run["data"]["id"]})
-
-
-def _limit(run: dict[str, Any]) -> int:
-    return int(run["evaluate"]["max_detections"])
 
 
 def _evaluated_weights(framework: Framework, settings: dict[str, Any]):

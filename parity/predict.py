@@ -7,7 +7,6 @@ from pathlib import Path
 
 from parity import engine, weights
 from parity.config import load_run
-from parity.evaluate import to_coco
 from parity.files import write_json, write_text
 from parity.framework import Framework
 from parity.train import framework_of
@@ -26,8 +25,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     framework.seed(configuration["seed"])
     framework.build(configuration["model"], configuration["options"])
     framework.load_state(weights.read(args.weights))
-    train_set, val_set, _ = engine.load_data(configuration)
-    data = engine.loader(configuration, train_set, val_set)
+    data = engine.val_loader({**configuration, "workers": 0})
     results, timing = [], []
     before = time.perf_counter()
     for batch in data.eval_batches(1):
@@ -38,7 +36,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         middle = time.perf_counter()
         found = framework.postprocess(outputs, inputs)
         end = time.perf_counter()
-        results += to_coco(found, batch, val_set, configuration["evaluate"]["max_detections"])
+        results += engine.coco_results(found, batch, data.dataset, configuration["evaluate"])
         seconds = {"preprocess": start - before, "forward": middle - start, "postprocess": end - middle}
         timing.append({"image_id": int(batch.image_ids[0])} | {key: round(s, 6) for key, s in seconds.items()})
         before = time.perf_counter()

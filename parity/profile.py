@@ -1,8 +1,9 @@
 """The verb `profile`: latency, training step time and memory of one framework, alone on the machine.
 
 Inference is timed image by image at batch size 1, split into preprocessing (read, decode, resize), forward (from the
-arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a second
-series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy framework.
+arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
+second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
+framework.
 """
 
 import argparse
@@ -69,13 +70,13 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         framework.build(configuration["model"], configuration["options"])
         framework.load_state(weights.read(args.weights))
         first = {"import": process_age, "build": watch.lap()}
-        train_set, val_set, _ = engine.load_data(configuration)
-        data = engine.loader({**configuration, "workers": 0}, train_set, val_set)
-        latency, batch = measure_inference(framework, data, args.images, args.warmup, first)
+        inline = {**configuration, "workers": 0}  # no threads, no cache: the cost of preparing data must show
+        images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
+        latency, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
         counts, macs = parameter_counts(framework.tensors()), framework.macs(batch)
         meter.peak()
-        training = measure_training(framework, configuration, data, args.steps, args.warmup, first)
+        training = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
         training_peak = meter.peak()
     size = configuration["train"]["batch_size"]
     report = {
@@ -170,7 +171,7 @@ def measure_training(
 
 
 def _endless(data: Loader):
-    epoch = 0
+    epoch = 1
     while True:
-        yield from data.batches(epoch % data.plan.epochs)
+        yield from data.batches(epoch)
         epoch += 1

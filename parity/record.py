@@ -1,6 +1,5 @@
 """What a run leaves behind: `metrics.jsonl`, one line per step and epoch; `run.json`, the manifest for the audit."""
 
-import hashlib
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from parity.files import digest
-from parity.framework import Batch, Framework, Group, TensorInfo
+from parity.framework import Framework, Group, TensorInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,14 +56,6 @@ def parameter_counts(tensors: list[TensorInfo]) -> dict[str, int]:
     }
     total = size["parameter"] + size["frozen"]
     return {"trainable": size["parameter"], "total": total, "with_buffers": total + size["buffer"]}
-
-
-def batch_sha256(batch: Batch) -> str:
-    """Digest of a preprocessed batch: pixels, boxes and labels, bit for bit."""
-    sha = hashlib.sha256()
-    for array in (batch.images, batch.sizes, batch.boxes, batch.labels, batch.counts, batch.image_ids):
-        sha.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()
 
 
 def group_record(groups: list[Group]) -> list[dict[str, Any]]:
