@@ -1,0 +1,64 @@
+"""What a detector offers to `torch_impl.framework`: the same methods for every model."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from parity.draws import Draws
+
+
+class Target(NamedTuple):
+    """Ground truth of one image: boxes [n, 4] xyxy pixels of the preprocessed image, labels [n] int64, size (h, w)."""
+
+    boxes: Tensor
+    labels: Tensor
+    size: tuple[int, int]
+
+
+class Losses(NamedTuple):
+    """named: components under the official names; total: the scalar to differentiate.
+
+    matches: arrays under the names of `trace`, without gradient: `match/<head>/img<i>/src` and `/tgt`, or
+    `assign/img<i>`.
+    """
+
+    named: dict[str, Tensor]
+    total: Tensor
+    matches: dict[str, Tensor]
+
+
+class Detected(NamedTuple):
+    """Detections of one image: boxes [K, 4] xyxy pixels, scores [K], labels [K] int64."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class Detector(nn.Module):
+    """Base of the detectors. `epoch` is set before every training forward, for models that change during training."""
+
+    epoch: int = 0
+
+    @abstractmethod
+    def forward(
+        self,
+        images: Tensor,
+        sizes: Tensor | None = None,
+        targets: list[Target] | None = None,
+        draws: Draws | None = None,
+    ) -> dict:
+        """images [B, 3, H, W], sizes [B, 2] valid (height, width). Targets and draws are for training."""
+
+    @abstractmethod
+    def losses(self, outputs: dict, targets: list[Target]) -> Losses:
+        """Losses of what `forward` returned in training mode."""
+
+    @abstractmethod
+    def detect(self, outputs: dict, sizes: Tensor) -> list[Detected]:
+        """Detections in the frame of `sizes` [B, 2] (height, width)."""
+
+    @abstractmethod
+    def raw_outputs(self, outputs: dict) -> dict[str, Tensor]:
+        """Raw outputs under the names of `trace`."""
