@@ -1,8 +1,8 @@
 """Read the data in a pickle without unpickling: a small machine that knows data, and a list of names it may meet.
 
-The standard unpickler calls whatever a file names. This one never imports and never calls anything from a file: it walks
-the opcodes with `pickletools.genops`, builds numbers, strings, tuples, lists and dicts, and answers each global name with
-an entry of a fixed table, or refuses the file. Tensors come out as objects with `resolve()`, so that a checkpoint's
+The standard unpickler calls whatever a file names. This one never imports and never calls anything for a file: it walks
+the opcodes with `pickletools.genops`, builds numbers, strings, tuples, lists and dicts, and answers each global name
+with an entry of a fixed table, or refuses the file. Tensors come out as objects with `resolve()`, so that a checkpoint's
 optimiser state costs nothing when only its weights are wanted.
 
 `.pkl` files are what `jittor.save` writes: a pickle of {name: array or Var}, then SHA-1 and a magic word.
@@ -157,10 +157,11 @@ CONSTANTS = {
     "NEWFALSE": False,
     "EMPTY_TUPLE": (),
 }
-LITERALS = set(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE"
-    " SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
-)
+LITERALS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+}
 _MARK = object()
 
 

@@ -39,7 +39,7 @@ SLACK = 16 << 20  # bytes that shared or expanded tensors may add to a small fil
 
 
 def allowance(path: Path) -> int:
-    """Bytes that the tensors of a file may take in all: tied weights repeat, but a small file must not grow without end."""
+    """Bytes that the tensors of a file may take: tied weights repeat, but a small file must not grow without end."""
     return 4 * path.stat().st_size + SLACK
 
 

@@ -1,10 +1,10 @@
 """Weight files: {official parameter name: array}, as `.safetensors`, `.pth`/`.pt` (PyTorch) or `.pkl` (Jittor).
 
-Files come from outside, so reading is guarded: no format is ever unpickled (`parity.pickles`, `parity.pth`), headers are
+Files come from outside, so reading is guarded: nothing is ever unpickled (`parity.pickles`, `parity.pth`), headers are
 checked against the bytes that are there, and whatever is wrong ends in one line that names the file.
 
-Values keep their bits and their type. bfloat16, which NumPy lacks, is carried as its 16 bits under the dtype `BFLOAT16`;
-`as_float32` widens it.
+Values keep their bits and their type. bfloat16, which NumPy lacks, is carried as its 16 bits under the dtype
+`BFLOAT16`; `as_float32` widens it.
 """
 
 import hashlib
@@ -185,7 +185,7 @@ def as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def weights_sha256(arrays: dict[str, np.ndarray]) -> str:
-    """SHA-256 (hex) over each name, sorted, followed by its values as little-endian float32 (CONTRACTS: run manifest)."""
+    """SHA-256 (hex) over the sorted names, each followed by its values as little-endian float32."""
     sha = hashlib.sha256()
     for name in sorted(arrays):
         sha.update(name.encode())
