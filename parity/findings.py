@@ -1,0 +1,138 @@
+"""What the numbers of a comparison say: audit, verdicts, same-weights differences. Computed once, used everywhere."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from parity.audit import Audit, audit
+from parity.comparison import Comparison, Run
+from parity.errors import UserError
+from parity.image_bootstrap import ImageBootstrap, compare
+from parity.stats import Verdict, ratio_of_medians, tost_paired
+
+SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
+    "inference latency": ("latency", "total"),
+    "forward pass": ("latency", "forward"),
+    "training step": ("train", "step"),
+}
+
+
+@dataclass(frozen=True)
+class SameWeights:
+    """Final weights of `trained`'s run, evaluated by `trained` and by `other`. AP 0..1; None when missing.
+
+    `bootstrap` resamples validation images; None when detections or annotations are missing.
+    """
+
+    trained: str
+    other: str
+    seed: int
+    own_ap: float | None
+    other_ap: float | None
+    bootstrap: ImageBootstrap | None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.own_ap is None or self.other_ap is None else self.other_ap - self.own_ap
+
+
+@dataclass
+class Findings:
+    """`ap` compares final AP in points, paired by seed; `speed` maps (name, setting) to a ratio against torch."""
+
+    audit: Audit
+    ap: Verdict | None
+    speed: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    same_weights: list[SameWeights] = field(default_factory=list)
+    baseline: str | None = None
+    candidate: str | None = None
+
+
+def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
+    """All findings. With one framework only the audit (which says so) and no verdict."""
+    present = [name for name in comparison.frameworks if comparison.of(name)]
+    baseline = present[0] if present else None
+    candidate = present[1] if len(present) > 1 else None
+    findings = Findings(audit(comparison), None, baseline=baseline, candidate=candidate)
+    if baseline and candidate:
+        pairs = [(a.final("AP"), b.final("AP")) for a, b in comparison.pairs(baseline, candidate)]
+        pairs = [(100 * a, 100 * b) for a, b in pairs if a is not None and b is not None]
+        findings.ap = tost_paired([a for a, _ in pairs], [b for _, b in pairs], comparison.margins["ap"])
+    findings.speed = speed_verdicts(comparison, baseline)
+    for run in comparison.runs:
+        for other in run.cross_dirs:
+            findings.same_weights.append(same_weights(comparison, run, other, bootstrap_samples, comparison.problems))
+    return findings
+
+
+def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[str, str], Verdict]:
+    """Every measured setting against the baseline's profile."""
+    reference = comparison.profiles.get(baseline or "")
+    if reference is None:
+        return {}
+    result = {}
+    for setting, profile in comparison.profiles.items():
+        if setting == baseline:
+            continue
+        for name, (section, key) in SPEED.items():
+            first, second = (samples(p, section, key) for p in (reference, profile))
+            if first and second:
+                result[name, setting] = ratio_of_medians(first, second, comparison.margins["latency"])
+    return result
+
+
+def same_weights(
+    comparison: Comparison, run: Run, other: str, bootstrap_samples: int, problems: list[str]
+) -> SameWeights:
+    """One same-weights check; what stops the bootstrap is added to `problems`."""
+    theirs = ((run.cross.get(other) or {}).get("metrics") or {}).get("AP")
+    bootstrap = None
+    if comparison.dataset_dir is not None:
+        annotations = comparison.dataset_dir / "annotations" / "val.json"
+        files = [run.detections, run.cross_dirs[other] / "detections.json"]
+        try:
+            for file in [annotations, *files]:
+                if not file.exists():
+                    raise UserError(f"{file}: is missing, so the same-weights difference has no interval")
+            bootstrap = compare(annotations, *files, samples=bootstrap_samples)
+        except (UserError, AssertionError, KeyError, TypeError) as error:
+            problems.append(f"same-weights bootstrap of {run.framework} seed {run.seed}: {error}")
+    own = run.final("AP")
+    return SameWeights(run.framework, other, run.seed, own, None if theirs is None else float(theirs), bootstrap)
+
+
+def samples(profile: dict, section: str, key: str) -> list[float]:
+    """Finite samples of a profile, in the order measured; empty when they were not recorded."""
+    values = (profile.get(section) or {}).get(key) or []
+    return [float(v) for v in values if v is not None and np.isfinite(v)]
+
+
+def profile_conditions(comparison: Comparison) -> list[str]:
+    """Conditions that two profiles do not share and that decide speed, each as "name: values"."""
+    conditions = {
+        "device": lambda p: p.get("device"),
+        "threads": lambda p: p.get("threads"),
+        "input": lambda p: p.get("input"),
+        "variant": lambda p: p.get("variant"),
+        "CPU": lambda p: (p.get("host") or {}).get("cpu"),
+        "GPU": lambda p: (p.get("host") or {}).get("gpu"),
+        "training batch size": lambda p: (p.get("train") or {}).get("batch_size"),
+    }
+    result = []
+    for name, read in conditions.items():
+        values = {setting: read(profile) for setting, profile in comparison.profiles.items()}
+        if len({str(value) for value in values.values()}) > 1:
+            result.append(f"{name}: " + ", ".join(f"{setting} {value}" for setting, value in values.items()))
+    return result
+
+
+def busy(comparison: Comparison) -> dict[str, float]:
+    """Settings that did not have the machine to themselves: load average beyond their own threads above 0.5, and it."""
+    result = {}
+    for setting, profile in comparison.profiles.items():
+        load = profile.get("load") or {}
+        # the load before should be near 0; the one after contains the profile's own threads
+        excess = max((load.get("before") or 0.0), (load.get("after") or 0.0) - (profile.get("threads") or 1))
+        if excess > 0.5:
+            result[setting] = round(float(excess), 2)
+    return result
