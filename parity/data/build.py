@@ -1,0 +1,60 @@
+"""From a data configuration to a finished neutral dataset folder."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from parity.data import subset, synthetic
+from parity.data.manifest import write_manifest
+from parity.errors import UserError
+
+SOURCES: dict[str, tuple[dict[str, Any], Callable[[Mapping[str, Any], Path], None]]] = {
+    "synthetic": (synthetic.DEFAULTS, synthetic.write_synthetic),
+    "coco": (subset.DEFAULTS, subset.write_subset),
+}
+
+
+def build(config: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
+    """Build the dataset that `config` describes at `out` and return its manifest.
+
+    `config["source"]` picks the source, the other keys are those of the source's DEFAULTS; missing ones take their
+    default. Everything is written beside `out` and renamed into place, so that a folder that exists is complete.
+    """
+    out = Path(out)
+    source = config.get("source")
+    if source not in SOURCES:
+        raise UserError(f"data.source: {source!r} is unknown, expected one of {', '.join(SOURCES)}")
+    defaults, write = SOURCES[source]
+    for key in config:
+        if key != "source" and key not in defaults:
+            raise UserError(f"data.{key}: is unknown to source {source}, expected one of {', '.join(defaults)}")
+    settings = {key: _merged(default, config.get(key, default)) for key, default in defaults.items()}
+    staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        write(settings, staging)
+        described = {key: value for key, value in settings.items() if key != "name"}
+        manifest = write_manifest(staging, settings["name"], {"source": source} | described)
+        _into_place(staging, out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return manifest
+
+
+def _merged(default: Any, value: Any) -> Any:
+    """`value`, with missing keys of a mapping taken from its default."""
+    return default | dict(value) if isinstance(default, dict) and isinstance(value, Mapping) else value
+
+
+def _into_place(staging: Path, out: Path) -> None:
+    """Rename the finished folder to `out`; an older one steps aside first and goes afterwards."""
+    older = out.with_name(f".{out.name}.{os.getpid()}.old")
+    if out.exists():
+        os.replace(out, older)
+    os.replace(staging, out)
+    shutil.rmtree(older, ignore_errors=True)
