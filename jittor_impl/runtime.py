@@ -3,9 +3,9 @@
 Everything else in this package says `from jittor_impl.runtime import jt`, so that no module can import Jittor bare:
 a bare import downloads oneDNN, looks for CUDA, and keeps a cache per git branch.
 
-The cache is `<project>/.cache/jittor` (or `$PARITY_JITTOR_HOME/.cache/jittor`, e.g. local scratch on a cluster). Its first
-use compiles Jittor's core, which takes minutes and ends the importing process with exit code 0; `warm()` therefore
-imports once in a child process first.
+The cache is `<project>/.cache/jittor` (or `$PARITY_JITTOR_HOME/.cache/jittor`, e.g. local scratch on a cluster). Its
+first use compiles Jittor's core, which takes minutes and ends the importing process with exit code 0; `warm()`
+therefore imports once in a child process first.
 """
 
 import fcntl

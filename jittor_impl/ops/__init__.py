@@ -1,0 +1,29 @@
+"""Operators that Jittor has slowly, inexactly or not at all on CPU: see `use` for the stock ones."""
+
+from jittor_impl.ops.batch_norm import batch_norm
+from jittor_impl.ops.bce import bce_with_logits
+from jittor_impl.ops.group_norm import group_norm
+from jittor_impl.ops.layer_norm import layer_norm
+from jittor_impl.ops.matmul import bmm
+from jittor_impl.ops.order import argsort, topk
+from jittor_impl.ops.reduce import fsum, square_sum
+from jittor_impl.ops.sample import grid_sample, upsample_nearest2x
+from jittor_impl.ops.setting import in_use, use
+from jittor_impl.ops.softmax import softmax
+
+__all__ = [
+    "argsort",
+    "batch_norm",
+    "bce_with_logits",
+    "bmm",
+    "fsum",
+    "grid_sample",
+    "group_norm",
+    "in_use",
+    "layer_norm",
+    "softmax",
+    "square_sum",
+    "topk",
+    "upsample_nearest2x",
+    "use",
+]
