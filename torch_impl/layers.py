@@ -106,6 +106,10 @@ class MultiheadAttention(nn.Module):
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else ~mask)
         return self.out_proj(out.transpose(1, 2).flatten(2)), None
 
+    def macs(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> int:
+        """Multiply-accumulates of the input projections, query * key and weights * value."""
+        return (query.numel() + key.numel() + value.numel()) * self.dim + 2 * query.numel() * key.shape[1]
+
 
 class MLP(nn.Module):
     """Linear layers with ReLU between them."""

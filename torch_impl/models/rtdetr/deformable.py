@@ -69,3 +69,7 @@ class MSDeformableAttention(nn.Module):
         reference = reference[:, :, None, None, None]
         locations = reference[..., :2] + offsets / self.points * reference[..., 2:] * 0.5
         return self.output_proj(sample_levels(value, shapes, locations, weights))
+
+    def macs(self, query: Tensor, *_) -> int:
+        """Multiply-accumulates of the sampling: per sampled value 4 for the bilinear mean and 1 for its weight."""
+        return query.numel() * self.levels * self.points * 5

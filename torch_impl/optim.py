@@ -1,0 +1,97 @@
+"""torch.optim behind parameter names: groups, clipping by global norm, moments as NumPy arrays."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from parity.errors import UserError
+from parity.framework import Group
+
+SLOTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "SGD": ("momentum_buffer",)}
+
+
+def clip_gradients(parameters: list[nn.Parameter], max_norm: float | None) -> tuple[float, float]:
+    """Scale all gradients by one factor so that their global L2 norm is at most `max_norm`.
+
+    Returns (norm before, factor). The factor is max_norm / (norm + 1e-6), at most 1, as torch.nn.utils computes it.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0, 1.0
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if max_norm is None:
+        return float(norm), 1.0
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
+    return float(norm), float(factor)
+
+
+class Optimizer:
+    """AdamW (betas, eps) or SGD (momentum) over named groups.
+
+    Raises UserError for an unknown kind and for groups that do not hold every trainable parameter exactly once.
+    """
+
+    def __init__(self, model: nn.Module, kind: str, groups: list[Group], **options):
+        if kind not in SLOTS:
+            raise UserError(f"optimizer kind: {kind} is unknown, expected {' or '.join(SLOTS)}")
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        listed = [name for group in groups for name in group.names]
+        wrong = sorted(set(listed) ^ set(self.parameters)) or sorted({n for n in listed if listed.count(n) > 1})
+        if wrong:
+            raise UserError(f"parameter groups: {wrong[0]} must be a trainable parameter and in exactly one group")
+        self.kind, self.steps = kind, 0
+        settings = [
+            {"params": [self.parameters[n] for n in g.names], "lr": g.lr, "weight_decay": g.weight_decay}
+            for g in groups
+        ]
+        if kind == "AdamW":
+            options["betas"] = tuple(options["betas"])
+        self.torch = getattr(torch.optim, kind)(settings, **options)
+
+    def step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
+        """Clip, step with one learning rate per group, forget the gradients. Returns (norm, factor) of the clipping."""
+        clipped = clip_gradients(list(self.parameters.values()), clip_norm)
+        for group, lr in zip(self.torch.param_groups, lrs, strict=True):
+            group["lr"] = lr
+        self.torch.step()
+        self.torch.zero_grad(set_to_none=True)
+        self.steps += 1
+        return clipped
+
+    def state(self) -> dict[str, np.ndarray]:
+        """`<parameter>/<slot>` and `step` [1].
+
+        A parameter that some losses do not reach has taken fewer steps; Adam's bias correction needs to know, so it
+        has `<parameter>/step` [1] too.
+        """
+        arrays = {"step": np.array([self.steps], np.int64)}
+        for name, parameter in self.parameters.items():
+            state = self.torch.state.get(parameter, {})
+            for slot in SLOTS[self.kind]:
+                if state.get(slot) is not None:
+                    arrays[f"{name}/{slot}"] = state[slot].detach().cpu().numpy().copy()
+            if "step" in state and int(state["step"]) != self.steps:
+                arrays[f"{name}/step"] = np.array([int(state["step"])], np.int64)
+        return arrays
+
+    def load_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from what `state` returned. Raises UserError for entries that do not belong to this optimiser."""
+        known = {f"{name}/{slot}" for name in self.parameters for slot in (*SLOTS[self.kind], "step")} | {"step"}
+        unknown = sorted(set(arrays) - known)
+        if unknown or "step" not in arrays:
+            raise UserError(f"optimizer state: {unknown[0] if unknown else 'step'} does not fit {self.kind}")
+        self.steps = int(arrays["step"][0])
+        self.torch.state.clear()
+        for name, parameter in self.parameters.items():
+            slots = {slot: arrays.get(f"{name}/{slot}") for slot in SLOTS[self.kind]}
+            if any(array is None for array in slots.values()):
+                continue  # never reached by a gradient
+            for slot, array in slots.items():
+                if array.shape != tuple(parameter.shape):
+                    raise UserError(f"optimizer state: {name}/{slot} has shape {list(array.shape)}")
+                self.torch.state[parameter][slot] = torch.from_numpy(np.array(array)).to(parameter)
+            if self.kind == "AdamW":
+                steps = arrays.get(f"{name}/step", arrays["step"])
+                self.torch.state[parameter]["step"] = torch.tensor(float(steps[0]))
