@@ -49,7 +49,10 @@ class Findings:
 
 
 def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
-    """All findings. With one framework only the audit (which says so) and no verdict."""
+    """All findings. With one framework only the audit (which says so) and no verdict.
+
+    `bootstrap_samples` of 0 leaves out the bootstrap over images, which no figure needs.
+    """
     present = [name for name in comparison.frameworks if comparison.of(name)]
     baseline = present[0] if present else None
     candidate = present[1] if len(present) > 1 else None
@@ -87,7 +90,7 @@ def same_weights(
     """One same-weights check; what stops the bootstrap is added to `problems`."""
     theirs = ((run.cross.get(other) or {}).get("metrics") or {}).get("AP")
     bootstrap = None
-    if comparison.dataset_dir is not None:
+    if comparison.dataset_dir is not None and bootstrap_samples:
         annotations = comparison.dataset_dir / "annotations" / "val.json"
         files = [run.detections, run.cross_dirs[other] / "detections.json"]
         try:

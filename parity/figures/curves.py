@@ -1,0 +1,211 @@
+"""Figures of training: loss, components, AP, AR, learning rate, epoch time."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from parity.comparison import Comparison, Run
+from parity.figures.style import canvas, display, empty, look, thin
+from parity.findings import Findings
+from parity.stats import smooth
+
+NO_STEPS = "no step was recorded in metrics.jsonl"
+NO_EPOCHS = "no epoch was recorded in metrics.jsonl"
+NO_METRICS = "no evaluation was recorded in metrics.jsonl"
+MAX_COMPONENTS = 12  # panels of the component grid; further ones (auxiliary layers) are in the table per_epoch
+
+Series = Callable[[Run], tuple[list[float], list[float]]]
+
+
+def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: bool = False) -> bool:
+    """Curves of every framework: one thin line per seed, the mean of all seeds thick. False when there was nothing.
+
+    With one seed that seed is the mean. The mean covers the positions that every seed has.
+    """
+    drawn = False
+    for name in comparison.frameworks:
+        curves = [(np.asarray(x, float), np.asarray(y, float)) for x, y in map(read, comparison.of(name)) if len(x)]
+        if not curves:
+            continue
+        style = look(name)
+        common = sorted(set.intersection(*(set(x.tolist()) for x, _ in curves)))
+        if len(curves) > 1:
+            for x, y in curves:
+                axis.plot(*thin(x, y), color=style.color, linestyle=style.line, linewidth=0.7, alpha=0.55)
+        if common:
+            mean = np.mean([y[np.isin(x, common)] for x, y in curves], axis=0)
+            label = display(name) + (f", mean of {len(curves)} seeds" if len(curves) > 1 else "")
+            dots = style.marker if marker or len(common) == 1 else None
+            axis.plot(
+                *thin(common, mean), color=style.color, linestyle=style.line, linewidth=1.9, label=label,
+                marker=dots, markersize=4.5, markeredgecolor="white", markeredgewidth=0.5,
+            )  # fmt: skip
+        drawn = True
+    if not drawn:
+        empty(axis, why)
+    return drawn
+
+
+def missing(comparison: Comparison) -> str:
+    """Frameworks that were asked for but left no run, as words for a title; empty when all are there."""
+    absent = [display(name) for name in comparison.frameworks if not any(run.steps for run in comparison.of(name))]
+    return f" (nothing recorded for {', '.join(absent)})" if absent else ""
+
+
+def whole_numbers(axis: Axes) -> None:
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def totals(run: Run) -> tuple[list[float], list[float]]:
+    """Total loss by step; a step without a number (NaN) leaves a gap."""
+    return [s["step"] for s in run.steps], [np.nan if s.get("total") is None else s["total"] for s in run.steps]
+
+
+def loss(comparison: Comparison, findings: Findings) -> Figure:
+    figure, ((axis,),) = canvas(comparison, "training loss" + missing(comparison))
+    if draw(axis, comparison, totals, NO_STEPS):
+        axis.set(xlabel="optimiser step", ylabel="total loss (weighted sum)")
+        whole_numbers(axis)
+        axis.legend()
+    return figure
+
+
+def loss_smoothed(comparison: Comparison, findings: Findings) -> Figure:
+    longest = max((len(run.steps) for run in comparison.runs), default=0)
+    # a memory of about a twentieth of the run, between 2 and 50 steps
+    factor = 1 - 1 / float(np.clip(longest / 20, 2, 50))
+    title = f"smoothed training loss (exponential, factor {factor:.2f})" + missing(comparison)
+    figure, ((axis,),) = canvas(comparison, title)
+    for run in comparison.runs:
+        if run.steps:
+            axis.plot(*thin(*totals(run)), color=look(run.framework).color, linewidth=0.5, alpha=0.3)
+
+    def read(run: Run) -> tuple[list[float], list[float]]:
+        steps, values = totals(run)
+        return steps, smooth(values, factor).tolist()
+
+    if draw(axis, comparison, read, NO_STEPS):
+        axis.set(xlabel="optimiser step", ylabel="total loss (weighted sum)")
+        finite = [v for run in comparison.runs for v in totals(run)[1] if np.isfinite(v)]
+        if finite and min(finite) > 0 and max(finite) > 20 * float(np.median(finite)):
+            axis.set_yscale("log")
+        whole_numbers(axis)
+        axis.legend()
+    return figure
+
+
+def components(comparison: Comparison) -> list[str]:
+    """Names of the loss components of all runs: main ones first, auxiliary and denoising ones after."""
+    names = dict.fromkeys(name for run in comparison.runs for epoch in run.epochs for name in epoch.get("losses") or {})
+    return sorted(names, key=lambda name: any(part in name for part in ("_aux_", "_dn_", "_enc_")))
+
+
+def loss_components(comparison: Comparison, findings: Findings) -> Figure:
+    names = components(comparison)
+    shown = names[:MAX_COMPONENTS]
+    rest = f"; {len(names) - len(shown)} more in tables/per_epoch.csv" if len(names) > len(shown) else ""
+    columns = min(3, max(1, len(shown)))
+    rows = -(-max(1, len(shown)) // columns)
+    size = (3.1 * columns + 1, 2.2 * rows + 0.8) if shown else (7.0, 4.2)
+    figure, axes = canvas(comparison, "loss components, mean of each epoch" + rest, rows, columns, size)
+    for axis, name in zip(axes.flat, shown, strict=False):
+
+        def read(run: Run, name: str = name) -> tuple[list[float], list[float]]:
+            pairs = [(e["epoch"], (e.get("losses") or {}).get(name)) for e in run.epochs]
+            return [x for x, y in pairs if y is not None], [y for _, y in pairs if y is not None]
+
+        draw(axis, comparison, read, "not recorded", marker=True)
+        axis.set_title(name, fontsize=9)
+        whole_numbers(axis)
+    for axis in list(axes.flat)[len(shown) :]:
+        axis.set_axis_off()
+    if not shown:
+        empty(axes[0, 0], NO_EPOCHS)
+        return figure
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    for row in axes:
+        row[0].set_ylabel("loss, unweighted")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _metric_panels(comparison: Comparison, title: str, metrics: tuple[str, ...], unit: str) -> Figure:
+    figure, axes = canvas(comparison, title, 1, len(metrics), (9.6, 3.7))
+    any_drawn = False
+    for axis, metric in zip(axes[0], metrics, strict=True):
+
+        def read(run: Run, metric: str = metric) -> tuple[list[float], list[float]]:
+            epochs, values = run.curve(metric)
+            return epochs, [100 * v for v in values]
+
+        if draw(axis, comparison, read, f"{metric}: {NO_METRICS}", marker=True):
+            any_drawn = True
+            axis.set(xlabel="epoch", title=metric)
+            axis.set_ylim(bottom=0)
+            whole_numbers(axis)
+    axes[0, 0].set_ylabel(unit)
+    if any_drawn:
+        handles = next(a.get_legend_handles_labels() for a in axes[0] if a.get_legend_handles_labels()[0])
+        figure.legend(*handles, loc="outside lower center", ncols=3)
+    return figure
+
+
+def ap_curves(comparison: Comparison, findings: Findings) -> Figure:
+    return _metric_panels(
+        comparison, "average precision on the validation images", ("AP", "AP50", "AP75"), "average precision (points)"
+    )
+
+
+def ar_curves(comparison: Comparison, findings: Findings) -> Figure:
+    return _metric_panels(
+        comparison, "average recall on the validation images", ("AR1", "AR10", "AR100"), "average recall (points)"
+    )
+
+
+def learning_rate(comparison: Comparison, findings: Findings) -> Figure:
+    figure, ((axis,),) = canvas(comparison, "learning rate" + missing(comparison))
+    drawn = False
+    widths = {name: 3.2 - 1.7 * min(i, 1) for i, name in enumerate(comparison.frameworks)}
+    for name in comparison.frameworks:
+        for run in comparison.of(name)[:1]:  # every seed uses the same schedule; the audit holds them to it
+            steps = [s["step"] for s in run.steps if s.get("lr")]
+            rates = [s["lr"] for s in run.steps if s.get("lr")]
+            curves = list(dict.fromkeys(zip(*rates, strict=True))) if rates else []  # equal groups are one line
+            style = look(name)
+            for i, curve in enumerate(curves):
+                label = display(name) + (f", {len(curves)} different groups" if len(curves) > 1 else "")
+                axis.plot(
+                    *thin(steps, list(curve)), color=style.color, linestyle=style.line, linewidth=widths[name],
+                    marker=style.marker if len(steps) == 1 else None, label=label if i == 0 else None,
+                )  # fmt: skip
+                drawn = True
+    if not drawn:
+        empty(axis, NO_STEPS)
+        return figure
+    axis.set(xlabel="optimiser step", ylabel="learning rate")
+    axis.set_ylim(bottom=0)
+    axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    whole_numbers(axis)
+    axis.legend()
+    return figure
+
+
+def epoch_time(comparison: Comparison, findings: Findings) -> Figure:
+    figure, axes = canvas(comparison, "wall-clock time of each epoch" + missing(comparison), 1, 2, (8.4, 3.8))
+    for axis, key, title in zip(axes[0], ("train", "evaluate"), ("training", "evaluation"), strict=True):
+
+        def read(run: Run, key: str = key) -> tuple[list[float], list[float]]:
+            pairs = [(e["epoch"], (e.get("seconds") or {}).get(key)) for e in run.epochs]
+            return [x for x, y in pairs if y is not None], [y for _, y in pairs if y is not None]
+
+        if draw(axis, comparison, read, f"{title}: {NO_EPOCHS}", marker=True):
+            axis.set(xlabel="epoch", ylabel="seconds", title=title)
+            axis.set_ylim(bottom=0)
+            whole_numbers(axis)
+            axis.legend(fontsize=8)
+    return figure

@@ -1,0 +1,119 @@
+"""How every figure looks: Okabe-Ito colours, a second cue for grey print, a footer with the source, stable bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from parity.comparison import Comparison
+from parity.files import atomic
+
+plt.rcParams.update(
+    {
+        "svg.hashsalt": "parity",  # element ids, otherwise random
+        "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
+        "font.size": 9.5,
+        "axes.titlesize": 10.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#d9d9d9",
+        "grid.linewidth": 0.6,
+        "axes.axisbelow": True,
+        "legend.frameon": False,
+        "hatch.linewidth": 0.8,
+        "figure.dpi": 130,
+    }
+)
+
+POINTS = 3000  # longest curve drawn in full; longer ones are thinned, which the eye cannot see and SVG files can
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, line style, marker and hatch of one framework or setting: tellable apart in grey, too."""
+
+    label: str
+    color: str
+    line: str | tuple
+    marker: str
+    hatch: str
+
+
+LOOKS = {
+    "torch": Look("PyTorch", "#0072B2", "-", "o", ""),
+    "jittor": Look("Jittor", "#E69F00", (0, (5, 2)), "s", "///"),
+    "jittor-stock": Look("Jittor, stock operators", "#CC79A7", (0, (1, 1.5)), "^", "xx"),
+}
+OTHERS = ("#009E73", "#D55E00", "#56B4E9", "#000000")
+PARTS = (("#0072B2", ""), ("#56B4E9", "///"), ("#E69F00", "..."), ("#CC79A7", "xx"))  # parts of a stacked bar
+
+
+def look(name: str) -> Look:
+    """Look of a framework or profile setting; unknown names get their own, stable one."""
+    if name in LOOKS:
+        return LOOKS[name]
+    place = sum(name.encode()) % len(OTHERS)
+    return Look(name, OTHERS[place], "-.", "Dv<>"[place], "\\\\")
+
+
+def display(name: str, comparison: Comparison | None = None) -> str:
+    """A setting's name for people. Which Jittor was measured is always said: "Jittor (fast operators)"."""
+    if name == "jittor" and comparison is not None:
+        for profile in [
+            comparison.profiles.get("jittor") or {},
+            *((r.manifest or {}) for r in comparison.of("jittor")),
+        ]:
+            ops = (profile.get("framework_options") or {}).get("ops")
+            if ops:
+                return f"Jittor, {ops} operators"
+        return "Jittor, fast operators" if "jittor-stock" in comparison.profiles else "Jittor"
+    return look(name).label
+
+
+def canvas(comparison: Comparison, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2)):
+    """Figure with a title line and its axes as an array [rows, columns]."""
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure.suptitle(f"{comparison.title} ({comparison.variant}): {title}", fontsize=11.5, x=0.01, ha="left")
+    return figure, axes
+
+
+def empty(axis: Axes, why: str) -> None:
+    """Say in the figure what is missing instead of leaving a hole."""
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True, color="#555555", transform=axis.transAxes)
+
+
+def footer(figure: Figure, comparison: Comparison) -> None:
+    """Source, configuration and commit in small print below the figure."""
+    config, commit = comparison.config_digest(), comparison.commit
+    source = "/".join(comparison.source.parts[-3:])
+    seeds = ", ".join(map(str, comparison.seeds)) or "none"
+    words = [source, f"seeds {seeds}", f"config {config[:10] if config else 'not recorded'}"]
+    words.append(f"commit {commit[:10] if commit else 'not recorded'}")
+    figure.text(0.005, -0.005, " · ".join(words), fontsize=6.5, color="#666666", ha="left", va="top")
+
+
+def save(figure: Figure, comparison: Comparison, folder: Path, stem: str) -> list[Path]:
+    """Write `<stem>.png` and `<stem>.svg`; equal input gives equal bytes (no dates, no random ids)."""
+    footer(figure, comparison)
+    written = []
+    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        path = Path(folder) / f"{stem}.{suffix}"
+        with atomic(path) as temporary:
+            figure.savefig(temporary, format=suffix, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
+        written.append(path)
+    plt.close(figure)
+    return written
+
+
+def thin(*series):
+    """Every k-th point of equally long series, so that at most POINTS are drawn; the last point always stays."""
+    length = len(series[0])
+    step = -(-length // POINTS) if length > POINTS else 1
+    return tuple([*s[: length - 1 : step], s[length - 1]] if step > 1 else list(s) for s in series)

@@ -1,0 +1,114 @@
+"""The radar summary and the alignment trajectory."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from parity.comparison import Comparison
+from parity.figures.style import canvas, display, empty, look
+from parity.findings import Findings, samples
+
+TRAJECTORY_LIMIT = 1e-3  # expected bound on the relative loss difference over the first 100 steps
+
+
+def axes_of_summary(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Axis title -> framework -> value scaled to the best framework (1 = best, more is better everywhere).
+
+    Accuracy is the mean over seeds. An axis that not every framework measured, or whose best is 0, is left out.
+    """
+    names = [n for n in comparison.frameworks if comparison.of(n) or n in comparison.profiles]
+
+    def metric(key: str):
+        def read(name: str) -> float | None:
+            values = [run.final(key) for run in comparison.of(name)]
+            values = [v for v in values if v is not None]
+            return float(np.mean(values)) if values else None
+
+        return read
+
+    def inverse(read):
+        return lambda name: 1 / value if (value := read(name)) else None
+
+    def median(section: str, key: str):
+        def read(name: str) -> float | None:
+            values = samples(comparison.profiles.get(name) or {}, section, key)
+            return float(np.median(values)) if values else None
+
+        return read
+
+    def peak(key: str):
+        return lambda name: ((comparison.profiles.get(name) or {}).get("memory") or {}).get(key)
+
+    table = {
+        "AP": metric("AP"),
+        "AP50": metric("AP50"),
+        "AR100": metric("AR100"),
+        "inference\nspeed": inverse(median("latency", "total")),
+        "training\nspeed": inverse(median("train", "step")),
+        "inference\nmemory, inverse": inverse(peak("inference_peak_mb")),
+        "training\nmemory, inverse": inverse(peak("train_peak_mb")),
+    }
+    result = {}
+    for title, read in table.items():
+        values = {name: read(name) for name in names}
+        if values and all(v is not None and np.isfinite(v) for v in values.values()) and max(values.values()) > 0:
+            best = max(values.values())
+            result[title] = {name: value / best for name, value in values.items()}
+    return result
+
+
+def radar(comparison: Comparison, findings: Findings) -> Figure:
+    scaled = axes_of_summary(comparison)
+    title = "summary, each axis relative to the better framework"
+    if len(scaled) < 3:
+        figure, ((axis,),) = canvas(comparison, title)
+        empty(axis, f"{len(scaled)} quantities were measured in every framework; a radar needs at least 3")
+        return figure
+    figure, axes = canvas(comparison, title, size=(6.2, 5.6))
+    axes[0, 0].remove()
+    axis = figure.add_subplot(projection="polar")
+    angles = np.linspace(0, 2 * np.pi, len(scaled), endpoint=False)
+    axis.set_theta_offset(np.pi / 2)
+    axis.set_theta_direction(-1)
+    names = list(next(iter(scaled.values())))
+    for name in names:
+        style = look(name)
+        values = [values[name] for values in scaled.values()]
+        axis.plot(
+            [*angles, angles[0]], [*values, values[0]], color=style.color, linestyle=style.line, linewidth=2,
+            marker=style.marker, markersize=5, label=display(name, comparison),
+        )  # fmt: skip
+        axis.fill(angles, values, color=style.color, alpha=0.08)
+    axis.set_xticks(angles, list(scaled))
+    axis.tick_params(axis="x", pad=12)
+    axis.set_ylim(0, 1.05)
+    axis.set_yticks([0.25, 0.5, 0.75, 1.0], ["0.25", "0.5", "0.75", "1 (best)"], fontsize=7.5, color="#555555")
+    only = " (one framework: every axis is 1 by construction)" if len(names) == 1 else ""
+    figure.legend(loc="outside lower center", ncols=2, title=f"outward is better{only}", title_fontsize=8.5)
+    return figure
+
+
+def trajectory(alignment: dict | None) -> list[float]:
+    """Relative loss difference at each step from alignment.json; empty when it holds none."""
+    values = (alignment or {}).get("trajectory") or {}
+    if isinstance(values, dict):
+        values = values.get("relative_difference") or []
+    return [float(v) for v in values if v is not None]
+
+
+def alignment(comparison: Comparison, findings: Findings) -> Figure:
+    figure, ((axis,),) = canvas(comparison, "loss difference between the frameworks on equal batches")
+    values = trajectory(comparison.alignment)
+    if not values:
+        empty(axis, "the alignment ladder was not run or recorded no trajectory")
+        return figure
+    steps = np.arange(1, len(values) + 1)
+    axis.plot(steps, values, color=look("torch").color, marker="." if len(values) < 200 else None, linewidth=1.2)
+    axis.axhline(TRAJECTORY_LIMIT, color="black", linestyle=(0, (4, 3)), linewidth=1)
+    axis.annotate(
+        f"expected at most {TRAJECTORY_LIMIT:g}", (steps[0], TRAJECTORY_LIMIT), xytext=(0, 4),
+        textcoords="offset points", fontsize=8,
+    )  # fmt: skip
+    if max(values) > 0:
+        axis.set_yscale("log", nonpositive="mask")
+    axis.set(xlabel="optimiser step", ylabel="|loss difference| / loss")
+    return figure
