@@ -142,7 +142,7 @@ def _per_class(judge: COCOeval, document: dict[str, Any]) -> list[dict[str, Any]
         precision = judge.eval["precision"][:, :, index, 0, -1]
         rows.append(
             {
-                "id": category,
+                "id": int(category),
                 "name": names[category],
                 "AP": _defined(_mean(precision)),
                 "AP50": _defined(_mean(precision[0])),

@@ -1,0 +1,128 @@
+"""A third framework, in NumPy: small enough to compute by hand, complete enough for the whole engine.
+
+Its detector has two parameters: a box and one score per class. The loss pulls both towards the mean of the targets.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from parity.errors import UserError
+from parity.framework import Detections, Framework, StepResult, TensorInfo
+
+
+class NumpyFramework(Framework):
+    name = "numpy"
+
+    def __init__(self, device="cpu", threads=None, options=None):
+        self.values, self.grads, self.moments, self.ema = {}, {}, {}, None
+        self.seen = []  # image ids of every batch, for tests
+
+    def versions(self):
+        return {"numpy": np.__version__}
+
+    def seed(self, seed):
+        self.seeded = seed
+
+    def build(self, model, options):
+        self.classes = options["num_classes"]
+        self.values = {"box.weight": np.zeros(4, np.float32), "score.weight": np.zeros(self.classes, np.float32)}
+        self.values["norm.running_mean"] = np.zeros(2, np.float32)
+
+    def tensors(self):
+        kinds = {"norm.running_mean": "buffer"}
+        return [TensorInfo(k, v.shape, str(v.dtype), kinds.get(k, "parameter")) for k, v in self.values.items()]
+
+    def state(self):
+        return {k: v.copy() for k, v in self.values.items()}
+
+    def load_state(self, arrays):
+        if set(arrays) != set(self.values):
+            raise UserError(f"weights: {sorted(set(arrays) ^ set(self.values))} missing or unknown")
+        self.values = {k: arrays[k].copy() for k in self.values}
+
+    def make_optimizer(self, kind, groups, **options):
+        self.groups, self.grads = groups, {}
+        self.moments = {name: np.zeros_like(self.values[name]) for group in groups for name in group.names}
+        self.steps = 0
+
+    def forward_backward(self, batch, draws, epoch, scale=1.0, extras=False):
+        self.seen.append([int(i) for i in batch.image_ids])
+        sides = np.tile(batch.sizes[:, ::-1].mean(0), 2).astype(np.float32)
+        target = (batch.boxes / sides).mean(0) if len(batch.boxes) else np.full(4, 0.5, np.float32)
+        target = target + 0.01 * (draws.uniform((4,)) - 0.5)
+        counts = np.bincount(batch.labels, minlength=self.classes).astype(np.float32) / max(1, len(batch.labels))
+        box, score = self.values["box.weight"] - target, self.values["score.weight"] - counts
+        losses = {"loss_box": float((box**2).sum()), "loss_score": float((score**2).sum())}
+        for name, gradient in (("box.weight", 2 * box), ("score.weight", 2 * score)):
+            self.grads[name] = self.grads.get(name, 0) + np.float32(scale) * gradient
+        self.values["norm.running_mean"] += np.float32(0.1) * (target[:2] - self.values["norm.running_mean"])
+        return StepResult(losses, sum(losses.values()))
+
+    def optimizer_step(self, lrs, clip_norm):
+        norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in self.grads.values())))
+        clip = min(1.0, clip_norm / (norm + 1e-6)) if clip_norm else 1.0
+        for group, lr in zip(self.groups, lrs, strict=True):
+            for name in group.names:
+                self.moments[name] = np.float32(0.9) * self.moments[name] + np.float32(clip) * self.grads[name]
+                self.values[name] = self.values[name] - np.float32(lr) * self.moments[name]
+        self.grads, self.steps = {}, self.steps + 1
+        return norm, clip
+
+    def gradients(self):
+        return dict(self.grads)
+
+    def optimizer_state(self):
+        return {f"{k}/momentum_buffer": v.copy() for k, v in self.moments.items()} | {"step": np.array([self.steps])}
+
+    def load_optimizer_state(self, arrays):
+        self.moments = {k.removesuffix("/momentum_buffer"): v for k, v in arrays.items() if k != "step"}
+        self.steps = int(arrays["step"][0])
+
+    def start_ema(self):
+        self.ema = self.state()
+
+    def update_ema(self, decay):
+        self.ema = {k: np.float32(decay) * v + np.float32(1 - decay) * self.values[k] for k, v in self.ema.items()}
+
+    def ema_state(self):
+        return {k: v.copy() for k, v in self.ema.items()}
+
+    def load_ema(self, arrays):
+        self.ema = dict(arrays)
+
+    @contextmanager
+    def ema_weights(self):
+        own, self.values = self.values, self.ema
+        try:
+            yield
+        finally:
+            self.values = own
+
+    def to_device(self, batch):
+        return batch
+
+    def forward(self, inputs):
+        return self.values["box.weight"], self.values["score.weight"]
+
+    def postprocess(self, outputs, inputs):
+        box, score = outputs
+        label = int(score.argmax())
+        scale = np.tile(inputs.sizes[:, ::-1], 2).astype(np.float32)
+        return [Detections((box * s)[None], score[[label]], np.array([label])) for s in scale]
+
+    def raw_outputs(self, outputs):
+        return {"box": outputs[0][None], "score": outputs[1][None]}
+
+    @contextmanager
+    def record_layers(self):
+        yield {"box": self.values["box.weight"]}
+
+    def macs(self, batch):
+        return 4
+
+    def synchronize(self):
+        pass
+
+    def device_memory(self):
+        return None
