@@ -2,8 +2,8 @@
 
 The standard unpickler calls whatever a file names. This one never imports and never calls anything for a file: it walks
 the opcodes with `pickletools.genops`, builds numbers, strings, tuples, lists and dicts, and answers each global name
-with an entry of a fixed table, or refuses the file. Tensors come out as objects with `resolve()`, so that a checkpoint's
-optimiser state costs nothing when only its weights are wanted.
+with an entry of a fixed table, or refuses the file. Tensors come out as objects with `resolve()`, so that the optimiser
+state of a checkpoint costs nothing when only its weights are wanted.
 
 `.pkl` files are what `jittor.save` writes: a pickle of {name: array or Var}, then SHA-1 and a magic word.
 """

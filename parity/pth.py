@@ -9,6 +9,7 @@ import io
 import math
 import struct
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,32 +128,19 @@ def read_pth(path: str | Path) -> Any:
     """The value in a `.pth`; tensors have `resolve()`. Raises UserError naming the file."""
     with guarded(path):
         path = Path(path)
-        with open(path, "rb") as handle:
-            start = handle.read(4)
-        if start == b"PK\x03\x04":
-            return _read_zip(path)
-        if start[:1] == b"\x80":
-            return _read_legacy(path)
-        raise Refused("is not a torch file (neither a zip archive nor a pickle)")
+        return _read_zip(path) if _is_zip(path) else _read_legacy(path)
 
 
 def _read_zip(path: Path) -> Any:
     reader = Reader(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            pickles = [name for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
-            if len(pickles) != 1:
-                raise Refused("is a zip archive without data.pkl, not a torch file")
-            if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries.values()):
-                raise Refused("is a compressed zip archive; torch stores its records uncompressed")
-            if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
-                raise Refused("its zip directory promises more bytes than the file has")
-            prefix = pickles[0][: -len("data.pkl")]
+            entries, pickles = _directory(path, archive)
+            prefix = pickles.removesuffix("data.pkl")
             order = archive.read(prefix + "byteorder") if prefix + "byteorder" in entries else b"little"
             if order.strip() != b"little":
                 raise Refused("was written on a big-endian machine")
-            value = Machine(reader.table(), reader.storage).run(io.BytesIO(archive.read(pickles[0])))
+            value = Machine(reader.table(), reader.storage).run(io.BytesIO(archive.read(pickles)))
             for key, storage in reader.storages.items():
                 if f"{prefix}data/{key}" not in entries:
                     raise Refused(f"lacks the record data/{key:.20}")
@@ -162,6 +150,40 @@ def _read_zip(path: Path) -> Any:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error) as error:
         raise Refused(f"is a damaged zip archive ({error})") from error
     return value
+
+
+def _directory(path: Path, archive: zipfile.ZipFile) -> tuple[set[str], str]:
+    """Names of the records and of the one that is the pickle; refuses what could unpack to more than the file."""
+    entries = archive.infolist()
+    names = {entry.filename for entry in entries}
+    pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(pickles) != 1:
+        raise Refused("is a zip archive without data.pkl, not a torch file")
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):
+        raise Refused("is a compressed zip archive; torch stores its records uncompressed")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size or len(names) != len(entries):
+        raise Refused("its zip directory promises more than the file has")
+    return names, pickles[0]
+
+
+def check_archive(path: str | Path) -> None:
+    """Raise UserError unless the file is a torch zip that unpacks to its own size, or in the older format."""
+    with guarded(path):
+        try:
+            with zipfile.ZipFile(path) if _is_zip(Path(path)) else nullcontext() as archive:
+                if archive is not None:
+                    _directory(Path(path), archive)
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise Refused(f"is a damaged zip archive ({error})") from error
+
+
+def _is_zip(path: Path) -> bool:
+    """Zip or the older format, by the first bytes; anything else is refused."""
+    with open(path, "rb") as handle:
+        start = handle.read(4)
+    if start != b"PK\x03\x04" and start[:1] != b"\x80":
+        raise Refused("is not a torch file (neither a zip archive nor a pickle)")
+    return start[:1] == b"P"
 
 
 def _read_legacy(path: Path) -> Any:

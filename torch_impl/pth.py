@@ -1,0 +1,45 @@
+"""Read `.pth` files with PyTorch's own restricted loader, `torch.load(weights_only=True)`."""
+
+import argparse
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity.errors import UserError
+from parity.pickles import BFLOAT16, Later
+from parity.pth import check_archive
+
+FAILURES = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError)
+
+
+def read_pth(path: str | Path) -> Any:
+    """The value in a `.pth` on the CPU; tensors become objects whose `resolve()` is a NumPy array (`parity.weights`).
+
+    The archive is looked at first (`check_archive`), because the loader itself would unpack a compressed one.
+    Raises UserError naming the file for whatever cannot be loaded without running code.
+    """
+    check_archive(path)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # DETR keeps its arguments in its checkpoints
+            return _arrays(torch.load(path, map_location="cpu", weights_only=True))
+    except FAILURES as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(f"{path}: torch.load(weights_only=True) refuses it: {reason}") from error
+
+
+def _arrays(value: Any) -> Any:
+    """Dicts of tensors as dicts of arrays that are made when asked for."""
+    if isinstance(value, dict):
+        return {key: _arrays(entry) for key, entry in value.items()}
+    return Later(lambda: to_numpy(value)) if isinstance(value, torch.Tensor) else value
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Values of a tensor with all their bits; bfloat16 as `BFLOAT16`."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(BFLOAT16)
+    return tensor.numpy()
