@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from parity.comparison import Comparison, Run
-from parity.figures.style import canvas, display, empty, look, thin
+from parity.figures.style import canvas, display, empty, from_zero, look, shared_legend, thin
 from parity.findings import Findings
 from parity.stats import smooth
 
@@ -26,7 +26,9 @@ def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: boo
     With one seed that seed is the mean. The mean covers the positions that every seed has.
     """
     drawn = False
-    for name in comparison.frameworks:
+    for place, name in enumerate(comparison.frameworks):
+        # the first framework is drawn wider, so that a second curve on top of it does not hide it
+        width, dot = (2.6, 6.5) if place == 0 else (1.5, 4.0)
         curves = [(np.asarray(x, float), np.asarray(y, float)) for x, y in map(read, comparison.of(name)) if len(x)]
         if not curves:
             continue
@@ -40,8 +42,8 @@ def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: boo
             label = display(name) + (f", mean of {len(curves)} seeds" if len(curves) > 1 else "")
             dots = style.marker if marker or len(common) == 1 else None
             axis.plot(
-                *thin(common, mean), color=style.color, linestyle=style.line, linewidth=1.9, label=label,
-                marker=dots, markersize=4.5, markeredgecolor="white", markeredgewidth=0.5,
+                *thin(common, mean), color=style.color, linestyle=style.line, linewidth=width, label=label,
+                marker=dots, markersize=dot, markeredgecolor="white", markeredgewidth=0.5,
             )  # fmt: skip
         drawn = True
     if not drawn:
@@ -74,10 +76,8 @@ def loss(comparison: Comparison, findings: Findings) -> Figure:
 
 
 def loss_smoothed(comparison: Comparison, findings: Findings) -> Figure:
-    longest = max((len(run.steps) for run in comparison.runs), default=0)
-    # a memory of about a twentieth of the run, between 2 and 50 steps
-    factor = 1 - 1 / float(np.clip(longest / 20, 2, 50))
-    title = f"smoothed training loss (exponential, factor {factor:.2f})" + missing(comparison)
+    factor = comparison.setting("figures", "smoothing", default=0.9)
+    title = f"smoothed training loss (exponential, weight of the past {factor:g})" + missing(comparison)
     figure, ((axis,),) = canvas(comparison, title)
     for run in comparison.runs:
         if run.steps:
@@ -129,14 +129,12 @@ def loss_components(comparison: Comparison, findings: Findings) -> Figure:
         axis.set_xlabel("epoch")
     for row in axes:
         row[0].set_ylabel("loss, unweighted")
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3)
+    shared_legend(figure, axes.flat)
     return figure
 
 
 def _metric_panels(comparison: Comparison, title: str, metrics: tuple[str, ...], unit: str) -> Figure:
     figure, axes = canvas(comparison, title, 1, len(metrics), (9.6, 3.7))
-    any_drawn = False
     for axis, metric in zip(axes[0], metrics, strict=True):
 
         def read(run: Run, metric: str = metric) -> tuple[list[float], list[float]]:
@@ -144,14 +142,11 @@ def _metric_panels(comparison: Comparison, title: str, metrics: tuple[str, ...],
             return epochs, [100 * v for v in values]
 
         if draw(axis, comparison, read, f"{metric}: {NO_METRICS}", marker=True):
-            any_drawn = True
             axis.set(xlabel="epoch", title=metric)
-            axis.set_ylim(bottom=0)
+            from_zero(axis)
             whole_numbers(axis)
     axes[0, 0].set_ylabel(unit)
-    if any_drawn:
-        handles = next(a.get_legend_handles_labels() for a in axes[0] if a.get_legend_handles_labels()[0])
-        figure.legend(*handles, loc="outside lower center", ncols=3)
+    shared_legend(figure, axes.flat)
     return figure
 
 
@@ -188,7 +183,7 @@ def learning_rate(comparison: Comparison, findings: Findings) -> Figure:
         empty(axis, NO_STEPS)
         return figure
     axis.set(xlabel="optimiser step", ylabel="learning rate")
-    axis.set_ylim(bottom=0)
+    from_zero(axis)
     axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
     whole_numbers(axis)
     axis.legend()
@@ -205,7 +200,7 @@ def epoch_time(comparison: Comparison, findings: Findings) -> Figure:
 
         if draw(axis, comparison, read, f"{title}: {NO_EPOCHS}", marker=True):
             axis.set(xlabel="epoch", ylabel="seconds", title=title)
-            axis.set_ylim(bottom=0)
+            from_zero(axis)
             whole_numbers(axis)
-            axis.legend(fontsize=8)
+    shared_legend(figure, axes.flat)
     return figure

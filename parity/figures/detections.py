@@ -14,12 +14,12 @@ from parity.figures.style import canvas, display, empty
 from parity.files import read_json
 from parity.findings import Findings
 
-IMAGES = 4
-THRESHOLDS = (0.5, 0.3, 0.1, 0.05)  # the highest at which every framework shows something is used, and stated
+IMAGES, SCORE = 4, 0.5  # when `figures` in the configuration does not say
+LOWER = (0.3, 0.1, 0.05)  # tried in turn when a framework has nothing to show; the one that is used is stated
 CLASS_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")  # Okabe-Ito
 
 
-def choose(truth: dict, count: int = IMAGES) -> list[dict]:
+def choose(truth: dict, count: int) -> list[dict]:
     """Images with annotations, evenly spaced by id, so that nobody picked the pretty ones."""
     annotated = {a["image_id"] for a in truth["annotations"] if not a.get("iscrowd")}
     images = sorted((i for i in truth["images"] if i["id"] in annotated), key=lambda i: i["id"])
@@ -27,10 +27,11 @@ def choose(truth: dict, count: int = IMAGES) -> list[dict]:
     return [images[i] for i in places]
 
 
-def threshold(found: dict[str, list[dict]], ids: set[int]) -> float:
-    """Highest of THRESHOLDS at which every framework has a detection on the chosen images; else the lowest."""
+def threshold(found: dict[str, list[dict]], ids: set[int], wanted: float) -> float:
+    """`wanted`, or the highest of LOWER at which every framework has a detection on the chosen images."""
     best = [max((d["score"] for d in entries if d["image_id"] in ids), default=0.0) for entries in found.values()]
-    return next((t for t in THRESHOLDS if best and min(best) >= t), THRESHOLDS[-1])
+    tried = [wanted, *(t for t in LOWER if t < wanted)]
+    return next((t for t in tried if best and min(best) >= t), tried[-1])
 
 
 def detections(comparison: Comparison, findings: Findings) -> Figure:
@@ -41,10 +42,11 @@ def detections(comparison: Comparison, findings: Findings) -> Figure:
         figure, ((axis,),) = canvas(comparison, title)
         empty(axis, str(error))
         return figure
-    images = choose(truth)
+    images = choose(truth, comparison.setting("figures", "images", default=IMAGES))
     runs = {name: comparison.of(name)[0] for name in comparison.frameworks if comparison.of(name)}
     found, notes = _load(runs)
-    limit = threshold(found, {i["id"] for i in images})
+    wanted = comparison.setting("figures", "score_threshold", default=SCORE)
+    limit = threshold(found, {i["id"] for i in images}, wanted)
     if not images:
         figure, ((axis,),) = canvas(comparison, title)
         empty(axis, "no validation image has annotations")
@@ -122,7 +124,8 @@ def _box(axis: Axes, entry: dict, names: dict[int, str], palette: dict[int, str]
     label = names.get(entry["category_id"], str(entry["category_id"])) + (" (crowd)" if crowd else "")
     if "score" in entry:
         label += f" {entry['score']:.2f}"
+    above = y > 0.07 * axis.get_ylim()[0]  # the vertical axis points down; near the top edge the label goes inside
     axis.text(
-        x, max(y, 1), label, fontsize=6, va="bottom", ha="left", color="black", clip_on=True,
+        max(x, 0), max(y, 0), label, fontsize=6, va="bottom" if above else "top", ha="left", clip_on=True,
         bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
     )  # fmt: skip

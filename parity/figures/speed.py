@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from parity.comparison import Comparison
-from parity.figures.style import PARTS, canvas, display, empty, look
+from parity.figures.style import PARTS, canvas, display, empty, from_zero, look, shared_legend, short
 from parity.findings import Findings, samples
 
 NO_PROFILE = "no profile was recorded"
@@ -35,7 +35,7 @@ def step_time(comparison: Comparison, findings: Findings) -> Figure:
     batch = {(comparison.profiles[s].get("train") or {}).get("batch_size") for s in settings}
     axis.set_xlabel(f"milliseconds per step of {' or '.join(map(str, batch))} images")
     _rows(axis, comparison, settings)
-    figure.legend(loc="outside lower center", ncols=4)
+    shared_legend(figure, [axis], 4)
     return figure
 
 
@@ -57,9 +57,9 @@ def latency_box(comparison: Comparison, findings: Findings) -> Figure:
             box.set(facecolor=look(setting).color, hatch=look(setting).hatch, edgecolor="black", alpha=0.85)
         counts = "/".join(dict.fromkeys(str(len(v)) for v in found.values()))
         axis.set_title(f"{stage} (n = {counts})", fontsize=9.5)
-        axis.set_ylim(bottom=0)
-        axis.set_xticks(range(1, len(found) + 1), [display(s, comparison).replace(", ", ",\n") for s in found])
-        axis.tick_params(axis="x", labelsize=7.5)
+        from_zero(axis)
+        axis.set_xticks(range(1, len(found) + 1), [short(s) for s in found])
+        axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", visible=False)
     axes[0, 0].set_ylabel("milliseconds")
     return figure
@@ -107,7 +107,7 @@ def memory(comparison: Comparison, findings: Findings) -> Figure:
     meters = {(comparison.profiles[s].get("memory") or {}).get("meter") or "meter not recorded" for s in settings}
     axis.set_xlabel(f"MB (10⁶ bytes); {'; '.join(sorted(meters))}")
     _rows(axis, comparison, settings)
-    figure.legend(loc="outside lower center", ncols=2)
+    shared_legend(figure, [axis])
     return figure
 
 

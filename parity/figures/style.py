@@ -31,6 +31,7 @@ plt.rcParams.update(
     }
 )
 
+FOOTER = 0.18  # inches below everything else, for the footer
 POINTS = 3000  # longest curve drawn in full; longer ones are thinned, which the eye cannot see and SVG files can
 
 
@@ -76,9 +77,40 @@ def display(name: str, comparison: Comparison | None = None) -> str:
     return look(name).label
 
 
+def short(name: str) -> str:
+    """A setting's name in at most two short lines, for tick labels."""
+    lines = {"jittor": "Jittor", "jittor-stock": "Jittor\nstock ops"}
+    return lines.get(name, look(name).label)
+
+
+def from_zero(axis: Axes) -> None:
+    """Let the vertical axis begin at 0 and leave a tenth free above the highest point."""
+    top = axis.dataLim.y1
+    axis.set_ylim(0, 1.1 * top if top > 0 else 1)
+
+
+def shared_legend(figure: Figure, axes, columns: int = 3, title: str | None = None) -> None:
+    """One legend below all panels and above the footer, made from every label that any panel has."""
+    labels: dict[str, object] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            labels.setdefault(label, handle)
+    if labels:
+        height = figure.get_size_inches()[1]
+        figure.legend(
+            labels.values(), labels.keys(), loc="lower center", bbox_to_anchor=(0.5, FOOTER / height),
+            ncols=columns, title=title, title_fontsize=8.5,
+        )  # fmt: skip
+        rows = -(-len(labels) // columns) + (title is not None)
+        strip = (FOOTER + 0.12 + 0.19 * rows) / height  # inches of the legend's padding and of each of its lines
+        figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
+
+
 def canvas(comparison: Comparison, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2)):
     """Figure with a title line and its axes as an array [rows, columns]."""
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    strip = FOOTER / size[1]
+    figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
     figure.suptitle(f"{comparison.title} ({comparison.variant}): {title}", fontsize=11.5, x=0.01, ha="left")
     return figure, axes
 
@@ -96,7 +128,7 @@ def footer(figure: Figure, comparison: Comparison) -> None:
     seeds = ", ".join(map(str, comparison.seeds)) or "none"
     words = [source, f"seeds {seeds}", f"config {config[:10] if config else 'not recorded'}"]
     words.append(f"commit {commit[:10] if commit else 'not recorded'}")
-    figure.text(0.005, -0.005, " · ".join(words), fontsize=6.5, color="#666666", ha="left", va="top")
+    figure.text(0.005, 0, " · ".join(words), fontsize=6.5, color="#666666", ha="left", va="bottom")
 
 
 def save(figure: Figure, comparison: Comparison, folder: Path, stem: str) -> list[Path]:
@@ -106,7 +138,10 @@ def save(figure: Figure, comparison: Comparison, folder: Path, stem: str) -> lis
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         path = Path(folder) / f"{stem}.{suffix}"
         with atomic(path) as temporary:
-            figure.savefig(temporary, format=suffix, metadata=metadata, bbox_inches="tight", pad_inches=0.12)
+            dpi = comparison.setting("figures", "dpi", default=figure.dpi)
+            figure.savefig(
+                temporary, format=suffix, metadata=metadata, dpi=dpi, bbox_inches="tight", pad_inches=0.12
+            )  # fmt: skip
         written.append(path)
     plt.close(figure)
     return written

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from parity.comparison import Comparison
-from parity.figures.style import canvas, display, empty, look
+from parity.figures.style import canvas, display, empty, look, shared_legend
 from parity.findings import Findings, samples
 
 TRAJECTORY_LIMIT = 1e-3  # expected bound on the relative loss difference over the first 100 steps
@@ -63,7 +63,7 @@ def radar(comparison: Comparison, findings: Findings) -> Figure:
         figure, ((axis,),) = canvas(comparison, title)
         empty(axis, f"{len(scaled)} quantities were measured in every framework; a radar needs at least 3")
         return figure
-    figure, axes = canvas(comparison, title, size=(6.2, 5.6))
+    figure, axes = canvas(comparison, title, size=(6.6, 5.6))
     axes[0, 0].remove()
     axis = figure.add_subplot(projection="polar")
     angles = np.linspace(0, 2 * np.pi, len(scaled), endpoint=False)
@@ -79,11 +79,14 @@ def radar(comparison: Comparison, findings: Findings) -> Figure:
         )  # fmt: skip
         axis.fill(angles, values, color=style.color, alpha=0.08)
     axis.set_xticks(angles, list(scaled))
-    axis.tick_params(axis="x", pad=12)
+    axis.tick_params(axis="x", pad=8)
+    for label, angle in zip(axis.get_xticklabels(), angles, strict=True):
+        side = np.sin(angle)  # labels grow away from the circle
+        label.set_horizontalalignment("center" if abs(side) < 0.2 else "left" if side > 0 else "right")
     axis.set_ylim(0, 1.05)
     axis.set_yticks([0.25, 0.5, 0.75, 1.0], ["0.25", "0.5", "0.75", "1 (best)"], fontsize=7.5, color="#555555")
     only = " (one framework: every axis is 1 by construction)" if len(names) == 1 else ""
-    figure.legend(loc="outside lower center", ncols=2, title=f"outward is better{only}", title_fontsize=8.5)
+    shared_legend(figure, [axis], 2, f"outward is better{only}")
     return figure
 
 
