@@ -104,7 +104,7 @@ class TorchFramework(Framework):
             arrays = {f"output/{name}": array for name, array in raw.items()} | state.to_arrays(losses.matches)
             if "topk_ind" in raw:
                 arrays["topk_ind"] = raw["topk_ind"]
-        return StepResult(dict(zip(names, values.tolist(), strict=True)), float(losses.total), arrays)
+        return StepResult(dict(zip(names, values.tolist(), strict=True)), float(losses.total.detach()), arrays)
 
     def _targets(self, batch: Batch) -> list[Target]:
         return [

@@ -12,7 +12,10 @@ from parity.errors import UserError
 from parity.pickles import BFLOAT16, Later
 from parity.pth import check_archive
 
-FAILURES = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError)
+FAILURES = (
+    *(pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError),
+    *(AttributeError, AssertionError, OverflowError, MemoryError),
+)
 
 
 def read_pth(path: str | Path) -> Any:
