@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.comparison import load
 from parity.errors import UserError
-from parity.figures import draw_all
+from parity.figures.draw import draw_all
 from parity.findings import find
 
 
