@@ -18,10 +18,10 @@ import numpy as np
 
 from parity.convert import model_tensors, write_verified
 from parity.coverage import match
+from parity.download import local
 from parity.errors import UserError
 from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
-from parity.pickles import guarded
 from parity.weights import PthReader, load, suffix_of, weights_sha256
 
 PRIOR = 0.01  # probability that class heads start with (focal loss paper, section 4.1)
@@ -198,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="Seed of the random values (0).")
     parser.add_argument("--out", required=True, metavar="FILE", help="Weights to write, usually init.safetensors.")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="An option of the model.")
-    parser.add_argument("--weights", metavar="FILE", help="Pretrained weights that replace the random ones they fit.")
+    parser.add_argument("--weights", metavar="FILE|URL", help="Pretrained weights that replace random ones.")
     parser.add_argument("--sha256", metavar="HEX", help="SHA-256 that the pretrained file has to have.")
     parser.add_argument("--part", choices=("detector", "backbone"), help="What that file holds (found by its names).")
     parser.add_argument("--reset-classes", action="store_true", help="Start class heads anew if the classes differ.")
@@ -234,14 +234,11 @@ def overlay(
     arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argparse.Namespace, reader: PthReader | None = None
 ) -> dict[str, Any]:
     """Replace entries of `arrays` by a pretrained file's, in place; returns the account of it for the report."""
-    with guarded(args.weights):
-        digest = file_sha256(args.weights)
-    if args.sha256 and digest != args.sha256.lower():
-        raise UserError(f"{args.weights}: has SHA-256 {digest}, expected {args.sha256.lower()}")
-    loaded = load(args.weights, reader)
+    path = local(args.weights, args.sha256, Path(args.out).parent)
+    loaded = load(path, reader)
     coverage = match(
-        args.weights, loaded, tensors, args.model, args.part, args.allow_missing, args.allow_unused, args.reset_classes
+        str(path), loaded, tensors, args.model, args.part, args.allow_missing, args.allow_unused, args.reset_classes
     )
     arrays.update(coverage.arrays)
-    found = {"input": Path(args.weights).name, "input_sha256": digest, "wrapper": loaded.wrapper}
+    found = {"input": path.name, "input_sha256": file_sha256(path), "wrapper": loaded.wrapper}
     return {**found, "taken": len(coverage.arrays) - len(coverage.filled), **coverage.report()}

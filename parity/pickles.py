@@ -141,6 +141,7 @@ NUMPY: dict[tuple[str, str], Global] = {
     ("numpy", "ndarray"): Global("ndarray"),
     ("numpy", "dtype"): Global("dtype", Dtype),
     ("_codecs", "encode"): Global("encode", _encode),
+    ("__builtin__", "bytes"): Global("bytes", lambda: b""),  # protocol 2 writes b"" as bytes()
 }
 for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and NumPy 2
     NUMPY[f"{_core}.multiarray", "_reconstruct"] = Global("_reconstruct", Array)
