@@ -1,0 +1,30 @@
+# Detector comparison: data -> weights -> training in PyTorch and in Jittor -> evaluation -> profile -> report.
+#
+#   snakemake --cores 1 --use-conda results/rtdetr/report.md
+#   snakemake --cores 1 results/rtdetr/report.md --config epochs=3 framework=jittor
+#
+# What can be set is in config/README.md.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"  # the checked configuration, and the names of everything
+include: "workflow/rules/envs.smk"  # envs/*.yaml with conda, or as virtualenvs
+include: "workflow/rules/inputs.smk"  # what the rules are given
+include: "workflow/rules/data.smk"  # images and annotations
+include: "workflow/rules/weights.smk"  # the initial weights, the same for every framework
+include: "workflow/rules/train.smk"  # one run per framework and seed
+include: "workflow/rules/evaluate.smk"  # the same weights in the other framework
+include: "workflow/rules/profile.smk"  # speed and memory, alone on the machine
+include: "workflow/rules/figures.smk"  # what is compared, and its figures
+include: "workflow/rules/report.smk"  # tables, report.md, report.html
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/{config['default_model']}/report.md",

@@ -1,0 +1,147 @@
+# The checked configuration and the names of everything that rules make. No rule stands here.
+import ast
+import json
+import os
+import sys
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(workflow.current_basedir).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
+
+import workflow_config
+from parity import config as parity_config
+from parity.errors import UserError
+from parity.report_index import FIGURES, TABLES
+
+
+def refuse(error):
+    """End with one line for a mistake in the configuration; Snakemake would print a traceback around it."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+try:
+    config.update(workflow_config.normalise(config))
+except UserError as error:
+    refuse(error)
+
+RESULTS = config["results"]
+FRAMEWORKS = config["frameworks"]
+DATASET = f"{RESULTS}/data/{parity_config.dataset_id(config)}"
+
+
+wildcard_constraints:
+    model="|".join(parity_config.model_names()),
+    framework="torch|jittor",
+    other="torch|jittor",
+    run=r"e\d+-[0-9a-f]{8}-s\d+",
+    seed=r"\d+",
+    weights_id=r"[0-9a-f]{8}",
+    setting="torch|jittor|jittor-stock",
+
+
+# ---- names
+
+
+@cache
+def resolved(model):
+    """The resolved configuration of a model: its file, its variant, and what the user changed."""
+    try:
+        return parity_config.resolve(config, model)
+    except UserError as error:
+        refuse(error)
+
+
+def run_dir(model, framework, seed):
+    """Folder of a run, named by what its weights depend on."""
+    run = parity_config.run_id(resolved(model), seed, framework)
+    return f"{RESULTS}/{model}/runs/{framework}/{run}"
+
+
+def run_dirs(model):
+    """Folders of all runs that are configured now."""
+    return [run_dir(model, framework, seed) for framework in FRAMEWORKS for seed in config["seeds"]]
+
+
+def seed_of(run):
+    return int(run.rpartition("-s")[2])
+
+
+def weights_dir(model, seed):
+    """Folder of the initial weights of a seed."""
+    return f"{RESULTS}/{model}/weights/{parity_config.weights_id(resolved(model))}-s{seed}"
+
+
+def final_weights(model):
+    """Name of the weights that a run is judged by: the averaged ones where it is validated with them."""
+    train = resolved(model)["train"]
+    return "ema.safetensors" if train["ema"] and train["evaluate_with_ema"] else "last.safetensors"
+
+
+def others(framework):
+    """The frameworks that a framework is compared with."""
+    return [name for name in FRAMEWORKS if name != framework]
+
+
+def profile_settings():
+    """What is measured; Jittor's own operators too, where the fast ones are in use on a CPU."""
+    replaced = config["jittor"]["ops"] == "fast" and config["device"] == "cpu"
+    stock = ["jittor-stock"] if "jittor" in FRAMEWORKS and replaced and config["profile"]["stock"] else []
+    return [*FRAMEWORKS, *stock]
+
+
+def framework_of(setting):
+    """The framework of a measurement: jittor for jittor-stock."""
+    return setting.partition("-")[0]
+
+
+def profile_dir(model):
+    """Folder of the profiles, named by what they depend on."""
+    return f"{RESULTS}/{model}/profile/{parity_config.profile_id(resolved(model), config['profile'])}"
+
+
+def run_settings(model, framework, seed, weights):
+    """What run.yaml holds: everything that a framework's commands need to know."""
+    keys = {"title", "init", "jittor", "torch"}
+    common = {key: value for key, value in resolved(model).items() if key not in keys}
+    options = parity_config.framework_options(resolved(model), framework)
+    return common | {"framework": framework, "seed": seed, "weights": weights, "framework_options": options}
+
+
+# ---- sources: an edit reruns what depends on it, and nothing else
+
+
+def _imports(path):
+    """Project modules that a file imports anywhere in it, as paths."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            place = ROOT / name.replace(".", "/")
+            yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+
+
+@cache
+def sources(*starts):
+    """Files that the given files need of `parity`, themselves included; relative to the working directory."""
+    found, pending = set(), [ROOT / start for start in starts]
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending += [file for file in _imports(path) if file.is_relative_to(ROOT / "parity")]
+    return [os.path.relpath(path) for path in sorted(found)]
+
+
+@cache
+def framework_sources(framework, model, verb):
+    """Files that decide what a verb computes: the verb's, and the framework's without its other models."""
+    package = ROOT / f"{framework}_impl"
+    foreign = {name for name in parity_config.model_names() if name != model}
+    files = [path.relative_to(ROOT) for path in sorted(package.rglob("*.py"))]
+    own = [str(path) for path in files if not foreign & {*path.parts, path.stem}]
+    return sources(f"parity/{verb}.py", *own)

@@ -1,0 +1,150 @@
+# What rules are given: input functions and parameters that take more than a line, by stage. No rule stands here.
+
+
+def configured(now, asked):
+    """Refuse to make a folder that is named by another configuration: what lies in it must be what its name says."""
+    if now != asked:
+        refuse(f"{asked}: belongs to another configuration; what is configured now goes to {now}")
+
+
+# ---- weights
+
+
+def initialiser(model, seed):
+    """The framework that draws a seed's weights: the one that did already, else PyTorch if it takes part."""
+    author = Path(weights_dir(model, seed)) / "initialised_by"
+    if author.with_name("init.safetensors").exists() and author.exists():
+        return author.read_text().strip()
+    return "torch" if "torch" in FRAMEWORKS else FRAMEWORKS[0]
+
+
+def initialise_arguments(wildcards):
+    """Arguments of `init` that the configuration decides: changed hyper-parameters, pretrained weights."""
+    model = wildcards.model
+    configured(parity_config.weights_id(resolved(model)), wildcards.weights_id)
+    run = resolved(model)
+    options = run["options"]
+    plain = parity_config.model_config(model, run["variant"], options["num_classes"])["options"]
+    changed = [f"{key}={json.dumps(value)}" for key, value in options.items() if value != plain[key]]
+    pretrained = [part for key, value in sorted(run["init"].items()) for part in (f"--{key}", value)]
+    return [*pretrained, *(["--set", *changed] if changed else [])]
+
+
+def published_weights(wildcards):
+    """The weights of the first configured seed, and what the conversion reports."""
+    folder = weights_dir(wildcards.model, config["seeds"][0])
+    converted = ["init.pkl", "conversion.json"] if "jittor" in FRAMEWORKS else []
+    return [f"{folder}/{name}" for name in ["init.safetensors", *converted]]
+
+
+# ---- training, and the same weights in the other framework
+
+
+def own_run(wildcards):
+    """(framework, seed) of a run's folder. A folder of another configuration cannot be made with this one."""
+    seed = seed_of(wildcards.run)
+    configured(os.path.basename(run_dir(wildcards.model, wildcards.framework, seed)), wildcards.run)
+    return wildcards.framework, seed
+
+
+def run_yaml(wildcards):
+    """The resolved configuration of a run as JSON, which is YAML too."""
+    framework, seed = own_run(wildcards)
+    weights = f"{weights_dir(wildcards.model, seed)}/init.safetensors"
+    return json.dumps(run_settings(wildcards.model, wildcards.get("other", framework), seed, weights))
+
+
+def train_requirements(wildcards):
+    """What must exist, and have been checked, before a run may start."""
+    framework, seed = own_run(wildcards)
+    folder = weights_dir(wildcards.model, seed)
+    needs = {"manifest": f"{DATASET}/manifest.json", "weights": f"{folder}/init.safetensors"}
+    if framework == "jittor":
+        needs["conversion"] = f"{folder}/conversion.json"
+    return needs
+
+
+# ---- profile
+
+
+def profile_yaml(wildcards):
+    """The resolved configuration of a measurement as JSON. Speed does not depend on the seed, so it is always 0."""
+    model = wildcards.model
+    configured(os.path.basename(profile_dir(model)), wildcards.profile_id)
+    weights = f"{weights_dir(model, 0)}/init.safetensors"
+    return json.dumps(run_settings(model, framework_of(wildcards.setting), 0, weights))
+
+
+# ---- figures and report
+
+
+def compared_runs(model):
+    """Every configured run: framework, seed, folder, and the folders of its evaluation in other frameworks."""
+    runs = []
+    for framework in FRAMEWORKS:
+        for seed in config["seeds"]:
+            folder = run_dir(model, framework, seed)
+            cross = {other: f"{folder}/cross/{other}" for other in others(framework)}
+            runs.append({"framework": framework, "seed": seed, "dir": folder, "cross": cross})
+    return runs
+
+
+def compared_files(wildcards):
+    """Everything that a report is made from, as files that rules make."""
+    model = wildcards.model
+    files = [f"{DATASET}/manifest.json", f"{RESULTS}/{model}/weights/published.txt"]
+    for run in compared_runs(model):
+        files += [f"{run['dir']}/{name}" for name in ("run.yaml", "run.json", "coco.json", "detections.json")]
+        files += [f"{folder}/coco.json" for folder in run["cross"].values()]
+    return files + [f"{RESULTS}/{model}/profile/published.txt"]
+
+
+def reproduce(model):
+    """The commands that make each part again, by what they make."""
+    given = workflow.config_settings
+    flat = [f"{key}={value}" for key, value in (given.config or {}).items() if not isinstance(value, dict | list)]
+    files = [os.path.relpath(path) for path in given.configfiles or []]
+    whole = f"snakemake --cores 1 --use-conda {RESULTS}/{model}/report.md"
+    whole += f" --configfile {' '.join(files)}" if files else ""
+    commands = {"everything": whole + (f" --config {' '.join(flat)}" if flat else "")}
+    for run in compared_runs(model):
+        framework, folder = run["framework"], run["dir"]
+        call = f"{python(framework)} -m {framework}_impl"
+        commands[f"train {framework}, seed {run['seed']}"] = f"{call} train --config {folder}/run.yaml --out {folder}"
+        for other, cross in run["cross"].items():
+            commands[f"weights of {framework}, seed {run['seed']}, in {other}"] = (
+                f"{python(other)} -m {other}_impl predict --config {cross}/run.yaml"
+                f" --weights {folder}/{final_weights(model)} --out {cross}/detections.json"
+            )
+    for setting in profile_settings():
+        framework, _, stock = setting.partition("-")
+        file = f"{profile_dir(model)}/{setting}"
+        commands[f"profile {setting}"] = (
+            f"{python(framework)} -m {framework}_impl profile --config {file}.run.yaml"
+            f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.json"
+            + (" --ops stock" if stock else "")
+            + "".join(f" --{key} {config['profile'][key]}" for key in ("images", "steps", "warmup"))
+        )
+    return commands
+
+
+def comparison(wildcards):
+    """The content of comparison.json, but for the commit."""
+    model = wildcards.model
+    run = resolved(model)
+    shared = ("frameworks", "seeds", "profile", "figures", "align", "margins")
+    first = weights_dir(model, config["seeds"][0])
+    return {
+        "model": model,
+        "title": run["title"],
+        "variant": run["variant"],
+        "frameworks": FRAMEWORKS,
+        "runs": compared_runs(model),
+        "profiles": {setting: f"{profile_dir(model)}/{setting}.json" for setting in profile_settings()},
+        "dataset": DATASET,
+        "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
+        "alignment": None,
+        "config": run | {key: config[key] for key in shared} | {"dataset": config["data"]},
+        "margins": config["margins"],
+        "commands": reproduce(model),
+    }

@@ -1,0 +1,74 @@
+# Stage 6: speed and memory. A measurement has the machine to itself: it claims every core that Snakemake was given, so
+# that no other job runs beside it, and uses as many threads as training does.
+
+
+rule profile_config:
+    output:
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run.yaml",
+    log:
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run_config.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        root=os.path.relpath(ROOT),
+        python=python("workflow"),
+        settings=profile_yaml,
+    message:
+        "Writing the configuration of the measurement of {wildcards.setting}."
+    shell:
+        "{params.python} {params.root}/workflow/scripts/write_run_config.py"
+        " --settings {params.settings:q} --out {output} 2> {log}"
+
+
+rule profile:
+    input:
+        # Speed does not depend on the seed: other seeds must not make it be measured again.
+        weights=lambda w: f"{weights_dir(w.model, 0)}/init.safetensors",
+        manifest=f"{DATASET}/manifest.json",
+        config=ancient(rules.profile_config.output),
+        sources=lambda w: framework_sources(framework_of(w.setting), w.model, "profile"),
+    output:
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.json",
+    log:
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.log",
+    benchmark:
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.benchmark.tsv"
+    conda:
+        lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
+    threads: lambda w: workflow.resource_settings.cores or config["threads"]
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: 6000 * attempt,
+    params:
+        root=os.path.relpath(ROOT),
+        python=lambda w: python(framework_of(w.setting)),
+        framework=lambda w: framework_of(w.setting),
+        operators=lambda w: "--ops stock" if w.setting == "jittor-stock" else "",
+        profile=config["profile"],
+        threads=config["threads"],
+    message:
+        "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}; nothing else runs meanwhile."
+    shell:
+        "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
+        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
+        " {params.python} -m {params.framework}_impl profile --config {input.config} --weights {input.weights}"
+        " --setting {wildcards.setting} {params.operators} --images {params.profile[images]}"
+        " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output}"
+
+
+rule publish_profile:
+    """Copies of what is configured now, where a reader looks for them."""
+    input:
+        lambda w: expand("{folder}/{setting}.json", folder=profile_dir(w.model), setting=profile_settings()),
+    output:
+        f"{RESULTS}/{{model}}/profile/published.txt",
+    log:
+        f"{RESULTS}/{{model}}/profile/published.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        folder=lambda w, output: os.path.dirname(output[0]),
+    message:
+        "Publishing the measurements of {wildcards.model}."
+    shell:
+        "(rm -f {params.folder}/*.json && cp {input} {params.folder}/ && printf '%s\\n' {input} > {output}) 2> {log}"

@@ -1,0 +1,39 @@
+# Stage 8: the tables, and the report as Markdown and as one HTML file.
+
+
+rule report:
+    input:
+        compared_files,
+        comparison=rules.collect.output[0],
+        figures=rules.figures.output,
+        templates=[os.path.relpath(path) for path in sorted((ROOT / "reports").rglob("*")) if path.is_file()],
+        sources=sources("workflow/scripts/make_report.py"),
+    output:
+        markdown=f"{RESULTS}/{{model}}/report.md",
+        html=report(f"{RESULTS}/{{model}}/report.html", category="Report", labels={"model": "{model}"}),
+        tables=[
+            report(
+                f"{RESULTS}/{{model}}/tables/{name}.csv",
+                category="Tables",
+                subcategory="{model}",
+                labels={"name": name, "holds": caption},
+            )
+            for name, caption in TABLES.items()
+        ],
+    log:
+        f"{RESULTS}/{{model}}/report.log",
+    benchmark:
+        f"{RESULTS}/{{model}}/report.benchmark.tsv"
+    conda:
+        "../../envs/workflow.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        root=os.path.relpath(ROOT),
+        python=python("workflow"),
+        folder=lambda w, input: os.path.dirname(input.comparison),
+    message:
+        "Writing the report of {wildcards.model}."
+    shell:
+        "{params.python} {params.root}/workflow/scripts/make_report.py --comparison {input.comparison}"
+        " --out {params.folder} > {log} 2>&1"

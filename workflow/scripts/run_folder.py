@@ -1,0 +1,51 @@
+"""Decide whether a training run continues or starts afresh.
+
+    run_folder.py begin FOLDER SOURCES...       # before training
+    run_folder.py finish FOLDER                 # after it
+
+An interrupted run continues from its checkpoints. A run that was finished, and is asked for again because code changed
+or because the user forces it, must not: it would find its last checkpoint and change nothing. Checkpoints of other
+code are of another run too. Standard library only, because it runs in every framework's environment.
+"""
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+CODE = "code.sha256"  # inside checkpoints/: the code that wrote them; absent once the run is finished
+
+
+def code_digest(sources: list[str]) -> str:
+    """SHA-256 over names and contents of the source files."""
+    sha = hashlib.sha256()
+    for source in sorted(sources):
+        sha.update(f"{source}\0".encode() + Path(source).read_bytes() + b"\0")
+    return sha.hexdigest()
+
+
+def begin(folder: Path, sources: list[str]) -> None:
+    """Keep checkpoints of an interrupted run of the same code, remove any others together with their metrics."""
+    code, checkpoints = code_digest(sources), folder / "checkpoints"
+    mark = checkpoints / CODE
+    if checkpoints.exists() and not (mark.exists() and mark.read_text().strip() == code):
+        print(f"{checkpoints}: of a finished run or of other code, starting afresh", file=sys.stderr)
+        shutil.rmtree(checkpoints)
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    mark.write_text(f"{code}\n")
+
+
+def finish(folder: Path) -> None:
+    """Mark the run as finished; its checkpoints stay, for whoever wants to go on from them by hand."""
+    (folder / "checkpoints" / CODE).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["begin", folder, *sources]:
+            begin(Path(folder), sources)
+        case ["finish", folder]:
+            finish(Path(folder))
+        case _:
+            sys.exit(__doc__)

@@ -1,0 +1,31 @@
+"""Write a run's resolved configuration, run.yaml, which every command of a framework reads.
+
+    python workflow/scripts/write_run_config.py --settings '{"model": "rtdetr", ...}' --out run.yaml
+
+The file is read back the way the commands do, so that a run cannot start from one that lacks a key.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from parity.config import load_run
+from parity.errors import UserError
+from parity.files import write_text
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", required=True, help="The configuration as JSON.")
+    parser.add_argument("--out", required=True, type=Path, help="The file to write.")
+    args = parser.parse_args()
+    try:
+        write_text(args.out, yaml.safe_dump(json.loads(args.settings), sort_keys=False, allow_unicode=True))
+        load_run(args.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
