@@ -250,15 +250,9 @@ def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """One row per tensor of the conversion report."""
     rows = [
         {key: "x".join(map(str, value)) if isinstance(value, list) else value for key, value in entry.items()}
-        for entry in conversion_entries(comparison.conversion)
+        for entry in (comparison.conversion or {}).get("tensors") or []
     ]
     return pd.DataFrame(rows, columns=None if rows else ["source", "target", "shape", "dtype"])
-
-
-def conversion_entries(report: dict | None) -> list[dict]:
-    """The list of converted tensors, wherever the report keeps it: the longest list of objects at the top level."""
-    lists = [v for v in (report or {}).values() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
-    return max(lists, key=len, default=[])
 
 
 def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:
