@@ -124,7 +124,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
     with Meter() as meter:
         while position.epoch < settings["epochs"]:
             begin = time.perf_counter()
-            steps = _epoch(run, framework, data, groups, factors, position, log, progress)
+            steps = run_epoch(run, framework, data, groups, factors, position, log, progress)
             trained = time.perf_counter()
             position.epoch += 1
             last_epoch = position.epoch == settings["epochs"]
@@ -167,7 +167,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
     return record
 
 
-def _epoch(
+def run_epoch(
     run: dict[str, Any],
     framework: Framework,
     data: Loader,
@@ -176,12 +176,17 @@ def _epoch(
     position: Position,
     log: MetricsLog,
     progress: Progress,
+    limit: int | None = None,
 ) -> list[StepResult]:
-    """One epoch of optimiser steps, each made of `accumulate` batches; advances `position`."""
+    """One epoch of optimiser steps, each made of `accumulate` batches; advances `position.step`.
+
+    `limit` ends it after so many steps.
+    """
     settings, steps = run["train"], []
     accumulate, epoch = settings["accumulate"], position.epoch
     batches = data.batches(epoch + 1)
-    for _ in range(data.plan.steps_per_epoch // accumulate):
+    count = data.plan.steps_per_epoch // accumulate
+    for _ in range(count if limit is None else min(count, limit)):
         begin = time.perf_counter()
         waited = passed = 0.0
         images, results = 0, []

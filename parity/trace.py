@@ -111,18 +111,27 @@ class _DrawSource:
         return self.stored
 
 
-def trace_eval(framework: Framework, batch: Batch, layers: bool = False) -> dict[str, np.ndarray]:
-    """Raw outputs, detections and, if asked for, every layer, in eval mode."""
+def trace_eval(
+    framework: Framework,
+    batch: Batch,
+    layers: bool = False,
+    inputs: bool = False,
+    feed: dict[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Raw outputs, detections and, if asked for, every layer, in eval mode.
+
+    `inputs` and `feed` are those of `Framework.record_layers`.
+    """
     arrays: dict[str, np.ndarray] = {}
-    inputs = framework.to_device(batch)
+    given = framework.to_device(batch)
     if layers:
-        with framework.record_layers() as recorded:
-            outputs = framework.forward(inputs)
+        with framework.record_layers(inputs, feed) as recorded:
+            outputs = framework.forward(given)
         arrays |= {f"layer/{name}": value for name, value in recorded.items()}
     else:
-        outputs = framework.forward(inputs)
+        outputs = framework.forward(given)
     arrays |= {f"output/{name}": value for name, value in framework.raw_outputs(outputs).items()}
-    for i, found in enumerate(framework.postprocess(outputs, inputs)):
+    for i, found in enumerate(framework.postprocess(outputs, given)):
         prefix = f"detections/img{i}"
         arrays |= {f"{prefix}/boxes": found.boxes, f"{prefix}/scores": found.scores, f"{prefix}/labels": found.labels}
     return arrays

@@ -167,8 +167,10 @@ class TorchFramework(Framework):
 
     # ---- looking inside
     @contextmanager
-    def record_layers(self) -> Iterator[dict[str, np.ndarray]]:
-        with inspect.record_layers(self.model) as recorded:
+    def record_layers(
+        self, inputs: bool = False, feed: dict[str, np.ndarray] | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        with inspect.record_layers(self.model, inputs, feed) as recorded:
             yield recorded
 
     def macs(self, batch: Batch) -> int:

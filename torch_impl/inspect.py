@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,21 +25,69 @@ def hooked(model: nn.Module, hook: Callable) -> Iterator[None]:
             handle.remove()
 
 
+def tensors_in(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """`name` for a tensor; `name[i]` and `name[key]` for what tuples, lists and dicts hold, at any depth."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, tuple | list):
+        for i, item in enumerate(value):
+            yield from tensors_in(f"{name}[{i}]", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from tensors_in(f"{name}[{key}]", item)
+
+
+def fed(name: str, value: Any, feed: dict[str, np.ndarray]) -> Any:
+    """`value` with every tensor replaced by the array that `feed` has under its name (as in `tensors_in`).
+
+    Raises LookupError where there is none of that shape.
+    """
+    if isinstance(value, torch.Tensor):
+        array = feed.get(name)
+        if array is None or array.shape != tuple(value.shape):
+            raise LookupError(name)
+        return torch.from_numpy(array).to(value.device, value.dtype)
+    if isinstance(value, tuple | list):
+        items = [fed(f"{name}[{i}]", item, feed) for i, item in enumerate(value)]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: fed(f"{name}[{key}]", item, feed) for key, item in value.items()}
+    return value
+
+
 @contextmanager
-def record_layers(model: nn.Module) -> Iterator[dict[str, np.ndarray]]:
-    """Outputs by path: `path` for a tensor, `path[i]` for element i of a tuple or list, `path#1` for a second call."""
+def record_layers(
+    model: nn.Module, inputs: bool = False, feed: dict[str, np.ndarray] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
+    """See `parity.framework.Framework.record_layers`. Modules take positional arguments here."""
     recorded: dict[str, np.ndarray] = {}
     calls: Counter[str] = Counter()
+    feeding = False
 
-    def hook(path: str, module: nn.Module, inputs: tuple, output) -> None:
+    def keep(name: str, value: Any) -> None:
+        recorded.update((key, tensor.detach().cpu().numpy().copy()) for key, tensor in tensors_in(name, value))
+
+    def hook(path: str, module: nn.Module, given: tuple, output: Any) -> None:
+        nonlocal feeding
+        if feeding:  # what runs inside a module that is being fed is no call of the model's own
+            return
         name = f"{path}#{calls[path]}" if calls[path] else path
         calls[path] += 1
-        parts = {name: output}
-        if isinstance(output, tuple | list):
-            parts = {f"{name}[{i}]": value for i, value in enumerate(output)}
-        for key, value in parts.items():
-            if isinstance(value, torch.Tensor):
-                recorded[key] = value.detach().cpu().numpy().copy()
+        keep(name, output)
+        if inputs:
+            for i, value in enumerate(given):
+                keep(f"{name}@in{i}", value)
+        if feed is None:
+            return
+        try:
+            replaced = [fed(f"{name}@in{i}", value, feed) for i, value in enumerate(given)]
+        except LookupError:
+            return
+        feeding = True
+        try:
+            keep(f"{name}@fed", module(*replaced))
+        finally:
+            feeding = False
 
     with hooked(model, hook):
         yield recorded

@@ -115,7 +115,7 @@ class NumpyFramework(Framework):
         return {"box": outputs[0][None], "score": outputs[1][None]}
 
     @contextmanager
-    def record_layers(self):
+    def record_layers(self, inputs=False, feed=None):
         yield {"box": self.values["box.weight"]}
 
     def macs(self, batch):
