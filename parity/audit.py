@@ -44,7 +44,7 @@ class Audit:
 
 
 def _key(*path: str) -> Callable[[dict], Any]:
-    """Read a nested key; `_ABSENT` when any part is missing. A stored null is a value ("off"), not an absence."""
+    """Read a nested key; `_ABSENT` when any part is missing. A stored null is a value ("none"), not an absence."""
 
     def read(manifest: dict) -> Any:
         value: Any = manifest
@@ -156,7 +156,9 @@ def compare_row(name: str, matters: bool, cells: list[tuple[int | None, dict[str
     worst = min(range(len(cells)), key=lambda i: order[verdicts[i][0]])
     seed, values = cells[worst]
     status, detail = verdicts[worst]
-    if seed is not None and detail:
+    if not matters:
+        detail = ""  # the values stand beside it and decide nothing
+    elif seed is not None and detail:
         detail = f"seed {seed}: {detail}"
     return Row(name, matters, status, {key: _text(value) for key, value in values.items()}, detail)
 
@@ -181,7 +183,8 @@ def _difference(a: Any, b: Any, first: str, second: str) -> str:
         x, y = left.get(key, _ABSENT), right.get(key, _ABSENT)
         if x is _ABSENT or y is _ABSENT or x != y:
             place = f"{key}: " if key else ""
-            parts.append(f"{place}{_text(x)} ({first}) vs {_text(y)} ({second})")
+            shown = ["absent" if v is _ABSENT else _text(v) for v in (x, y)]
+            parts.append(f"{place}{shown[0]} ({first}) vs {shown[1]} ({second})")
     more = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
     return "; ".join(parts[:3]) + more
 
@@ -195,11 +198,11 @@ def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
-    """A value for a table cell: digests cut to 12 characters, structures summarised, null shown as "off"."""
+    """A value for a table cell: digests cut to 12 characters, structures summarised."""
     if value is _ABSENT:
         return "not recorded"
     if value is None:
-        return "off"
+        return "none"
     if isinstance(value, str):
         return value[:12] if len(value) >= 32 and all(c in "0123456789abcdef" for c in value) else value
     if isinstance(value, dict):

@@ -18,11 +18,12 @@ from markdown_it import MarkdownIt
 from parity import report_index
 from parity.comparison import Comparison
 from parity.errors import UserError
-from parity.figures.style import display
+from parity.figures.style import display, look
 from parity.files import write_text
 from parity.findings import Findings
 from parity.limits import limitations
 from parity.stats import summary
+from parity.tables import differences
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "reports"
 LANGUAGES = ("en", "zh")
@@ -104,12 +105,15 @@ def context(
         "audit": findings.audit,
         "tables": tables,
         "present": present,
+        "plain": {name: look(name).label for name in comparison.frameworks},
         "names": {name: display(name, comparison) for name in [*comparison.frameworks, *comparison.profiles]},
         "manifest": manifests[0] if manifests else {},
         "manifests": manifests,
         "key_rows": key_rows(comparison),
         "learning": learning(comparison),
         "limits": limitations(comparison, findings),
+        "training": training_rows(comparison, tables["training"]),
+        "performance": performance_rows(comparison, tables["performance"]),
         "figure_captions": getattr(report_index, f"FIGURES{suffix}"),
         "table_captions": getattr(report_index, f"TABLES{suffix}"),
         "frame": frame,
@@ -159,6 +163,31 @@ def key_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [row for row in table if any(v is not None for v in row["values"].values())]
 
 
+def training_rows(comparison: Comparison, table: pd.DataFrame) -> pd.DataFrame:
+    """The training table for reading: means over seeds; every seed stays in the CSV."""
+    if table.empty:
+        return table
+    columns = [c for c in table.columns if c not in ("seed", "quantity", "relative (%)")]
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    mean = numbers.groupby(table["quantity"], sort=False).mean().reset_index()
+    return differences(mean[["quantity", *(n for n in comparison.frameworks)]], comparison)
+
+
+def performance_rows(comparison: Comparison, table: pd.DataFrame) -> pd.DataFrame:
+    """The performance table for reading: one row per metric, means over seeds, the three moments side by side."""
+    seed = "mean" if len(comparison.seeds) > 1 else str(next(iter(comparison.seeds), ""))
+    table = table[table["seed"] == seed]
+    result = pd.DataFrame({"metric": list(dict.fromkeys(table["metric"]))})
+    for moment in dict.fromkeys(table["moment"]):
+        part = table[table["moment"] == moment].reset_index(drop=True)
+        for name in comparison.frameworks:
+            result[(moment, name)] = pd.to_numeric(part[name])
+        if moment == "final weights" and len(comparison.frameworks) > 1:
+            first, second = comparison.frameworks[:2]
+            result[(moment, "difference")] = result[(moment, second)] - result[(moment, first)]
+    return result
+
+
 def learning(comparison: Comparison) -> list[dict[str, Any]]:
     """Per framework: AP50 (points) of the first and last evaluated epoch, mean over seeds, and whether it rose."""
     result = []
@@ -204,15 +233,29 @@ def frame(
     words: dict[str, str] | None = None,
     columns: list[str] | None = None,
     digits: int | None = None,
+    rows: str | None = None,
 ) -> str:
-    """A data frame as a Markdown table; `words` renames headers and text cells, `digits` fixes decimals of floats."""
+    """A data frame as a Markdown table.
+
+    `words` renames headers and text cells, `digits` fixes the decimals of floats, `rows` is a pattern that the first
+    column must match. A header that is a tuple has its parts translated one by one.
+    """
     words, columns = words or {}, columns or list(table.columns)
+    if rows is not None:
+        table = table[table[columns[0]].str.fullmatch(rows)]
     if table.empty:
-        return words.get("nothing recorded", "*nothing recorded*")
-    numeric = {c: all(_is_number(v) or _blank(v) for v in table[c]) for c in columns}
-    lines = ["| " + " | ".join(cell(words.get(c, c)) for c in columns) + " |"]
-    lines.append("|" + "|".join(" ---: " if numeric[c] else " --- " for c in columns) + "|")
-    for row in table[columns].itertuples(index=False):
+        return f"*{words.get('nothing recorded', 'nothing recorded')}*"
+
+    def header(column: Any) -> str:
+        if isinstance(column, tuple):
+            return ", ".join(words.get(part, part) for part in column)
+        parts = [words.get(part, part) for part in re.split(r"( - | / )", column)]
+        return words.get(column, "".join(parts).replace(" - ", " − "))
+
+    numeric = [2 * sum(_is_number(v) or _blank(v) for v in table[c]) > len(table) for c in columns]
+    lines = ["| " + " | ".join(cell(header(c)) for c in columns) + " |"]
+    lines.append("|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|")
+    for row in zip(*(table[c] for c in columns), strict=True):
         texts = [fixed(v, digits) if digits is not None and isinstance(v, float) else number(v) for v in row]
         lines.append("| " + " | ".join(cell(words.get(text, text)) for text in texts) + " |")
     return "\n".join(lines)

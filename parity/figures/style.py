@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from parity.comparison import Comparison
 from parity.files import atomic
 
-plt.rcParams.update(
+matplotlib.rcParams.update(
     {
         "svg.hashsalt": "parity",  # element ids, otherwise random
         "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine draws the same
@@ -49,7 +46,7 @@ class Look:
 LOOKS = {
     "torch": Look("PyTorch", "#0072B2", "-", "o", ""),
     "jittor": Look("Jittor", "#E69F00", (0, (5, 2)), "s", "///"),
-    "jittor-stock": Look("Jittor, stock operators", "#CC79A7", (0, (1, 1.5)), "^", "xx"),
+    "jittor-stock": Look("Jittor (stock operators)", "#CC79A7", (0, (1, 1.5)), "^", "xx"),
 }
 OTHERS = ("#009E73", "#D55E00", "#56B4E9", "#000000")
 PARTS = (("#0072B2", ""), ("#56B4E9", "///"), ("#E69F00", "..."), ("#CC79A7", "xx"))  # parts of a stacked bar
@@ -72,8 +69,8 @@ def display(name: str, comparison: Comparison | None = None) -> str:
         ]:
             ops = (profile.get("framework_options") or {}).get("ops")
             if ops:
-                return f"Jittor, {ops} operators"
-        return "Jittor, fast operators" if "jittor-stock" in comparison.profiles else "Jittor"
+                return f"Jittor ({ops} operators)"
+        return "Jittor (fast operators)" if "jittor-stock" in comparison.profiles else "Jittor"
     return look(name).label
 
 
@@ -108,7 +105,8 @@ def shared_legend(figure: Figure, axes, columns: int = 3, title: str | None = No
 
 def canvas(comparison: Comparison, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2)):
     """Figure with a title line and its axes as an array [rows, columns]."""
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")  # without pyplot, which would keep every figure alive
+    axes = figure.subplots(rows, columns, squeeze=False)
     strip = FOOTER / size[1]
     figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
     figure.suptitle(f"{comparison.title} ({comparison.variant}): {title}", fontsize=11.5, x=0.01, ha="left")
@@ -143,7 +141,6 @@ def save(figure: Figure, comparison: Comparison, folder: Path, stem: str) -> lis
                 temporary, format=suffix, metadata=metadata, dpi=dpi, bbox_inches="tight", pad_inches=0.12
             )  # fmt: skip
         written.append(path)
-    plt.close(figure)
     return written
 
 

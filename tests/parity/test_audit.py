@@ -61,7 +61,7 @@ def test_both_values_are_shown():
     ema = compare_manifests(fake_results.manifest_of("torch"), fake_results.manifest_of("jittor") | {"ema": None}).bad[
         0
     ]
-    assert ema.values["jittor"] == "off"
+    assert ema.values["jittor"] == "none"
 
 
 def test_what_was_not_recorded_is_not_called_equal():
