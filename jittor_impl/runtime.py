@@ -8,6 +8,7 @@ first use compiles Jittor's core, which takes minutes and ends the importing pro
 therefore imports once in a child process first.
 """
 
+import ctypes
 import fcntl
 import os
 import subprocess
@@ -59,6 +60,18 @@ def warm(home: Path = HOME) -> None:
                 stamp.touch()
         if not stamp.exists():
             raise RuntimeError(f"Jittor cannot be imported:\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}")
+
+
+def onednn_version() -> str:
+    """Of the library that Jittor's convolutions and products run in, as the library itself says."""
+
+    class Version(ctypes.Structure):
+        _fields_ = [(part, ctypes.c_int) for part in ("major", "minor", "patch")]
+
+    library = ctypes.CDLL(str(HOME / ".cache/jittor/mkl" / ONEDNN / "lib/libdnnl.so.2"))
+    library.dnnl_version.restype = ctypes.POINTER(Version)
+    version = library.dnnl_version().contents
+    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 def _import():

@@ -2,6 +2,7 @@
 
 from jittor_impl.ops.batch_norm import batch_norm
 from jittor_impl.ops.bce import bce_with_logits
+from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
 from jittor_impl.ops.group_norm import group_norm
 from jittor_impl.ops.layer_norm import layer_norm
 from jittor_impl.ops.matmul import bmm
@@ -10,17 +11,25 @@ from jittor_impl.ops.reduce import fsum, square_sum
 from jittor_impl.ops.sample import grid_sample, upsample_nearest2x
 from jittor_impl.ops.setting import in_use, use
 from jittor_impl.ops.softmax import softmax
+from jittor_impl.ops.update import adamw, average, sgd
 
 __all__ = [
+    "absolute",
+    "adamw",
     "argsort",
+    "average",
     "batch_norm",
     "bce_with_logits",
     "bmm",
+    "clamp",
     "fsum",
     "grid_sample",
     "group_norm",
     "in_use",
     "layer_norm",
+    "maximum",
+    "minimum",
+    "sgd",
     "softmax",
     "square_sum",
     "topk",

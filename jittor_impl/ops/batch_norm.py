@@ -1,7 +1,8 @@
 """Batch normalisation with batch statistics, as PyTorch has it.
 
 Jittor takes the variance as E[x^2] - E[x]^2, which loses digits, and keeps the biased one in its running statistics.
-Here, if fast, it comes from a second pass, and in both settings the caller gets the unbiased one for its running average.
+Here, if fast, it comes from a second pass, and in both settings the caller gets the unbiased one for its running
+average.
 """
 
 from jittor_impl.ops.kernel import apply, kernel

@@ -1,0 +1,19 @@
+"""The detectors in Jittor."""
+
+from typing import Any
+
+from jittor_impl.models.interface import Detector
+from jittor_impl.models.rtdetr.detector import RTDETR
+from parity.errors import UserError
+
+MODELS = {"rtdetr": RTDETR}
+
+
+def build(model: str, options: dict[str, Any]) -> Detector:
+    """A detector by name, from its resolved hyper-parameters (config/models/<model>.yaml, num_classes included)."""
+    if model not in MODELS:
+        raise UserError(f"model: {model} is unknown, expected one of {', '.join(MODELS)}")
+    try:
+        return MODELS[model](options)
+    except KeyError as error:
+        raise UserError(f"{model}: the option {error} is missing, see config/models/{model}.yaml") from error

@@ -1,0 +1,77 @@
+"""Multi-scale deformable attention (Zhu et al., "Deformable DETR", ICLR 2021, section 4.1) as RT-DETR uses it."""
+
+import math
+
+import numpy as np
+
+from jittor_impl import ops
+from jittor_impl.runtime import jt
+
+Var, nn = jt.Var, jt.nn
+
+
+def sample_levels(value: Var, shapes: list[tuple[int, int]], locations: Var, weights: Var) -> Var:
+    """Weighted sum of values sampled bilinearly, zero outside the map.
+
+    value [B, L, heads, C] of all levels, L = sum of h * w over `shapes`
+    locations [B, Q, heads, levels, points, 2] (x, y) with 0..1 across the whole map
+    weights [B, Q, heads, levels, points]
+    -> [B, Q, heads * C]
+    """
+    batch, _, heads, channels = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    grids = (2 * locations - 1).transpose(0, 2, 1, 3, 4, 5).flatten(0, 1)  # [B * heads, Q, levels, points, 2]
+    sampled = []
+    for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
+        h, w = shapes[level]
+        plane = part.permute(0, 2, 3, 1).reshape(batch * heads, channels, h, w)
+        sampled.append(ops.grid_sample(plane, grids[:, :, level]))
+    sampled = jt.concat(sampled, dim=-1)  # [B * heads, C, Q, levels * points]
+    weights = weights.transpose(0, 2, 1, 3, 4).reshape(batch * heads, 1, queries, len(shapes) * points)
+    return (sampled * weights).sum(-1).reshape(batch, heads * channels, queries).transpose(0, 2, 1)
+
+
+class MSDeformableAttention(nn.Module):
+    """Each query looks at `points` places per level and head, around its reference box."""
+
+    def __init__(self, dim: int, heads: int, levels: int, points: int):
+        super().__init__()
+        self.heads, self.levels, self.points = heads, levels, points
+        self.sampling_offsets = nn.Linear(dim, heads * levels * points * 2)
+        self.attention_weights = nn.Linear(dim, heads * levels * points)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Offsets start as rays, one direction per head, longer with each point; all places weigh the same."""
+        angle = np.arange(self.heads, dtype=np.float32) * (2 * math.pi / self.heads)
+        ray = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+        ray = ray / np.abs(ray).max(-1, keepdims=True)
+        length = np.arange(1, self.points + 1, dtype=np.float32).reshape(1, 1, -1, 1)
+        bias = np.tile(ray.reshape(self.heads, 1, 1, 2), (1, self.levels, self.points, 1)) * length
+        nn.init.constant_(self.sampling_offsets.weight, 0.0)
+        self.sampling_offsets.bias.assign(jt.array(bias.reshape(-1).astype(np.float32)))
+        nn.init.constant_(self.attention_weights.weight, 0.0)
+        nn.init.constant_(self.attention_weights.bias, 0.0)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.constant_(layer.bias, 0.0)
+
+    def execute(self, query: Var, reference: Var, memory: Var, shapes: list[tuple[int, int]]) -> Var:
+        """query [B, Q, E], reference boxes [B, Q, 4] cxcywh in 0..1, memory [B, L, E] -> [B, Q, E].
+
+        The weights are a softmax over all levels and points. An offset of `points` moves by half the reference's size.
+        """
+        batch, queries = query.shape[:2]
+        places = (batch, queries, self.heads, self.levels, self.points)
+        value = self.value_proj(memory).reshape(batch, memory.shape[1], self.heads, -1)
+        offsets = self.sampling_offsets(query).reshape(*places, 2)
+        weights = ops.softmax(self.attention_weights(query).reshape(batch, queries, self.heads, -1)).reshape(places)
+        reference = reference.reshape(batch, queries, 1, 1, 1, 4)
+        locations = reference[..., :2] + offsets / self.points * reference[..., 2:] * 0.5
+        return self.output_proj(sample_levels(value, shapes, locations, weights))
+
+    def macs(self, query: Var, *_) -> int:
+        """Multiply-accumulates of the sampling: per sampled value 4 for the bilinear mean and 1 for its weight."""
+        return query.numel() * self.levels * self.points * 5
