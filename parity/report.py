@@ -106,7 +106,7 @@ def context(
         "tables": tables,
         "present": present,
         "plain": {name: look(name).label for name in comparison.frameworks},
-        "names": {name: display(name, comparison) for name in [*comparison.frameworks, *comparison.profiles]},
+        "names": {name: called(name, comparison, language) for name in [*comparison.frameworks, *comparison.profiles]},
         "manifest": manifests[0] if manifests else {},
         "manifests": manifests,
         "key_rows": key_rows(comparison),
@@ -120,6 +120,14 @@ def context(
         "conversion": conversion_summary(comparison.conversion),
         "rungs": rungs(comparison.alignment),
     }
+
+
+def called(name: str, comparison: Comparison, language: str) -> str:
+    """A setting's name in the report's language, e.g. "Jittor (fast operators)"."""
+    text = display(name, comparison)
+    if language == "zh":
+        text = text.replace(" (fast operators)", "（快速算子）").replace(" (stock operators)", "（原版算子）")
+    return text
 
 
 def key_rows(comparison: Comparison) -> list[dict[str, Any]]:
