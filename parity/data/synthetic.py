@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "train_images": 240,
     "val_images": 60,
     "image_size": [160, 224],  # smallest and largest side in pixels, width and height drawn apart
-    "objects": [1, 5],  # per image that is not empty
+    "objects": [1, 4],  # per image that is not empty
     "crowd_fraction": 0.06,  # of images that hold one crowd of small shapes
     "empty_fraction": 0.06,  # of images without any annotation
     "seed": 7,
@@ -36,8 +36,8 @@ CATEGORIES = {1: "circle", 2: "square", 3: "triangle", 5: "ring", 7: "cross", 8:
 MOST_IMAGES = 900_000  # per split, so that the ids of the splits stay apart
 SUPERSAMPLING = 4
 # Side of an object as a part of the image's smaller side, with its chance: COCO's three size classes all occur.
-SIDES = (((0.13, 0.22), 0.18), ((0.22, 0.46), 0.70), ((0.46, 0.62), 0.12))
-MOST_COVERED = 0.4  # of a shape may lie under later ones; COCO's own objects are hidden far more
+SIDES = (((0.14, 0.22), 0.12), ((0.26, 0.44), 0.80), ((0.46, 0.58), 0.08))
+MOST_COVERED = 0.3  # of a shape may lie under later ones; COCO's own objects are hidden far more
 TRIALS = 30  # to place one object; then the image does with fewer
 
 
@@ -182,7 +182,7 @@ def _outline(name: str, angle: float) -> list[list[tuple[float, float]]]:
     if name == "star":
         tips, notches = regular(5), regular(5, 0.42, -54.0)
         return [turned([point for pair in zip(tips, notches, strict=True) for point in pair])]
-    return [turned([(-1.0, -0.24), (1.0, -0.24), (1.0, 0.24), (-1.0, 0.24)])]  # bar
+    return [turned([(-1.0, -0.3), (1.0, -0.3), (1.0, 0.3), (-1.0, 0.3)])]  # bar
 
 
 def _alpha(name: str, angle: float, centre: tuple[float, float], radius: float, size: tuple[int, int]) -> np.ndarray:
@@ -233,7 +233,7 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, alpha: np.ndarray) -> N
     """Fill a shape with a colour that stands out from what is there, lighter towards one side."""
     below = canvas[alpha > 127].mean(axis=0)
     colour = rng.integers(0, 256, 3)
-    while np.abs(colour - below).sum() < 180:
+    while np.abs(colour - below).sum() < 220:
         colour = rng.integers(0, 256, 3)
     height, width = alpha.shape
     rows, columns = np.mgrid[:height, :width]
@@ -256,15 +256,16 @@ def _crowd(rng: np.random.Generator, canvas: np.ndarray) -> dict[str, Any]:
         alpha = _alpha(CATEGORIES[category], math.radians(rng.uniform(-20, 20)), centre, 0.04 * side, (width, height))
         together |= alpha > 127
         _paint(rng, canvas, alpha)
-    return _annotation(category, together) | {"iscrowd": 1, "segmentation": run_lengths(together)}
+    crowd = {"iscrowd": 1, "segmentation": run_lengths(together), "area": int(together.sum())}
+    return _annotation(category, together) | crowd
 
 
 def _annotation(category: int, mask: np.ndarray) -> dict[str, Any]:
-    """Box and area of what is visible."""
+    """Box of what is visible; `area` is the box's, which is what size classes go by where no masks are judged."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(columns[0]), int(rows[0])
     box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
-    return {"category_id": category, "bbox": box, "area": int(mask.sum()), "iscrowd": 0}
+    return {"category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
