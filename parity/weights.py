@@ -18,7 +18,7 @@ import safetensors
 
 from parity.errors import UserError
 from parity.files import atomic
-from parity.pickles import BFLOAT16, Refused, guarded, read_pkl, write_pkl
+from parity.pickles import BFLOAT16, KINDS, Refused, guarded, read_pkl, write_pkl
 from parity.pth import allowance, read_pth, write_pth
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
@@ -86,6 +86,10 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, np.ndarray) or hasattr(value, "resolve")
 
 
+def _is_number(array: np.ndarray) -> bool:
+    return array.dtype == BFLOAT16 or array.dtype.kind in KINDS
+
+
 def _unwrap(tree: Any, budget: int) -> Loaded:
     """Find the state dict inside a checkpoint and resolve its tensors, at most `budget` bytes of them."""
     if not isinstance(tree, dict):
@@ -114,6 +118,8 @@ def _unwrap(tree: Any, budget: int) -> Loaded:
     for name, source in names.items():
         value = tensors[source]
         value = np.asarray(value if isinstance(value, np.ndarray) else value.resolve())
+        if not _is_number(value):
+            raise Refused(f"holds {source} in dtype {value.dtype}, which is not supported")
         budget -= value.nbytes
         if budget < 0:
             raise Refused("describes tensors far larger than the file itself")
@@ -156,7 +162,7 @@ def write(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, s
     path, suffix = Path(path), suffix_of(path)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     for name, array in arrays.items():
-        if array.dtype != BFLOAT16 and array.dtype.kind not in "fiub":
+        if not _is_number(array):
             raise UserError(f"{path}: {name} has dtype {array.dtype}, which is no number type")
     with guarded(path):
         if suffix == ".pkl":
