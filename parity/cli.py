@@ -16,6 +16,7 @@ VERBS = {  # verb: (module, one sentence)
     "init": ("parity.initialize", "Write initial weights: seeded, optionally overlaid with a pretrained file."),
     "convert": ("parity.convert", "Convert weights between .pth, .safetensors and .pkl, with a coverage report."),
     "trace": ("parity.trace", "Write what the model computes for given weights and inputs, to be compared."),
+    "probe": ("parity.probe", "Write what the alignment of two frameworks is judged by."),
     "train": ("parity.train", "Train one run from its resolved configuration, resuming if it was interrupted."),
     "predict": ("parity.predict", "Detect objects in the validation images with given weights."),
     "profile": ("parity.profile", "Measure latency, training step time and memory, alone on the machine."),

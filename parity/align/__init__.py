@@ -1,0 +1,1 @@
+"""The alignment ladder: do two frameworks compute the same, from the configuration up to AP?"""

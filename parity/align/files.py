@@ -1,0 +1,72 @@
+"""The folder that `probe` writes, and how it is read back."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.errors import UserError
+from parity.files import atomic, read_json
+
+ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an npz, equal arrays once only; the order is kept."""
+    seen: dict[tuple, str] = {}
+    stored: dict[str, np.ndarray] = {}
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        key = (array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest())
+        if array.nbytes > 256 and key in seen:
+            stored[ALIAS + name] = np.array(seen[key])
+        else:
+            seen[key] = name
+            stored[name] = array
+    with atomic(path) as temporary, open(temporary, "wb") as handle:
+        np.savez(handle, **stored)
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """An npz of `save_arrays`, read array by array. Raises UserError for a file that is none."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            self.npz = np.load(self.path, allow_pickle=False)
+            self.names = [name.removeprefix(ALIAS) for name in self.npz.files]
+            self.aliases = {n.removeprefix(ALIAS): str(self.npz[n]) for n in self.npz.files if n.startswith(ALIAS)}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            raise UserError(f"{path}: cannot be read as npz: {error}") from error
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.npz[self.aliases.get(name, name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def under(self, prefix: str) -> dict[str, str]:
+        """{rest: name} of the names that begin with `prefix`, in the order they were written."""
+        return {name.removeprefix(prefix): name for name in self.names if name.startswith(prefix)}
+
+    def part(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays whose names begin with `prefix`, under the rest of the name."""
+        return {rest: self[name] for rest, name in self.under(prefix).items()}
+
+
+class Probe:
+    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.about: dict[str, Any] = read_json(self.folder / "probe.json")
+        self.framework: str = self.about["framework"]
+        self.batches, self.eval, self.train = (
+            Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
+        )
