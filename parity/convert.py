@@ -56,12 +56,18 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     if args.model is None and (args.variant or args.part or args.set):
         raise UserError("--variant, --part and --set describe a model: give --model too")
     suffix_of(args.output)
-    reader = getattr(framework_class, "read_pth", None)
     tensors = None
     if args.model is not None:
         tensors, _ = model_tensors(framework_class, args.model, args.variant, args.num_classes, args.set)
     report = convert(
-        args.input, args.output, tensors, args.model, args.part, args.allow_missing, args.allow_unused, reader
+        args.input,
+        args.output,
+        tensors,
+        args.model,
+        args.part,
+        args.allow_missing,
+        args.allow_unused,
+        framework_class.read_pth,
     )
     print(
         f"{args.output}: {report['verified']} tensors, {len(report['unused_source'])} of the input unused, "

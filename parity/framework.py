@@ -11,9 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from parity import pth
 
 
 @dataclass
@@ -118,6 +121,11 @@ class Framework(ABC):
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
         """Copy of the state under official names."""
+
+    @staticmethod
+    def read_pth(path: str | Path) -> Any:
+        """The tree of dicts in a `.pth`, with tensors that `resolve()` to arrays; never a general unpickle."""
+        return pth.read_pth(path)
 
     @abstractmethod
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:

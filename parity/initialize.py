@@ -213,8 +213,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     arrays = initialize(args.model, tensors, args.seed, config["options"])
     pretrained = None
     if args.weights:
-        reader = getattr(framework_class, "read_pth", None)
-        pretrained = overlay(arrays, tensors, args, reader)
+        pretrained = overlay(arrays, tensors, args, framework_class.read_pth)
     report = {
         "model": args.model,
         "variant": config["variant"],

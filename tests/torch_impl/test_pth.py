@@ -13,6 +13,7 @@ from parity import weights
 from parity.errors import UserError
 from parity.pickles import BFLOAT16
 from parity.pth import read_pth as parity_reader
+from torch_impl.framework import TorchFramework
 from torch_impl.pth import read_pth, to_numpy
 
 READERS = {"parity": parity_reader, "torch": read_pth}
@@ -97,6 +98,10 @@ def test_torch_loads_what_parity_writes(tmp_path):
         assert to_numpy(tensor).dtype == arrays[name].dtype, name
     mapped = torch.load(tmp_path / "w.pth", weights_only=True, mmap=True)
     assert torch.equal(mapped["base"], loaded["base"])
+
+
+def test_the_command_line_uses_torch():
+    assert TorchFramework.read_pth is read_pth
 
 
 def test_bfloat16_means_the_same_in_both():
