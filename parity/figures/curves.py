@@ -58,7 +58,13 @@ def missing(comparison: Comparison) -> str:
 
 
 def whole_numbers(axis: Axes) -> None:
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    """Ticks at whole steps or epochs only, also where there is a single one."""
+    if axis.dataLim.width == 0:
+        axis.set_xlim(axis.dataLim.x0 - 1, axis.dataLim.x0 + 1)
+        axis.set_xticks([axis.dataLim.x0])
+        axis.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def totals(run: Run) -> tuple[list[float], list[float]]:

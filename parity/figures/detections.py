@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -124,8 +125,10 @@ def _box(axis: Axes, entry: dict, names: dict[int, str], palette: dict[int, str]
     label = names.get(entry["category_id"], str(entry["category_id"])) + (" (crowd)" if crowd else "")
     if "score" in entry:
         label += f" {entry['score']:.2f}"
+    dark = np.dot(to_rgb(color), (0.299, 0.587, 0.114)) < 0.45
     above = y > 0.07 * axis.get_ylim()[0]  # the vertical axis points down; near the top edge the label goes inside
     axis.text(
         max(x, 0), max(y, 0), label, fontsize=6, va="bottom" if above else "top", ha="left", clip_on=True,
+        color="white" if dark else "black",
         bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
     )  # fmt: skip

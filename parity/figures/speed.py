@@ -86,7 +86,7 @@ def latency_distribution(comparison: Comparison, findings: Findings) -> Figure:
         return figure
     axis.set(xlabel="milliseconds per image (markers: p50 and p99)", ylabel="share of images at most this slow (%)")
     axis.set_ylim(0, 103)
-    axis.legend(loc="lower right")
+    shared_legend(figure, [axis])
     return figure
 
 

@@ -125,7 +125,8 @@ def footer(figure: Figure, comparison: Comparison) -> None:
     source = "/".join(comparison.source.parts[-3:])
     seeds = ", ".join(map(str, comparison.seeds)) or "none"
     words = [source, f"seeds {seeds}", f"config {config[:10] if config else 'not recorded'}"]
-    words.append(f"commit {commit[:10] if commit else 'not recorded'}")
+    hexadecimal, changed, _ = (commit or "").partition("+")  # "+changes": tracked files differed from the commit
+    words.append(f"commit {hexadecimal[:10] + (' with changes' if changed else '') or 'not recorded'}")
     figure.text(0.005, 0, " · ".join(words), fontsize=6.5, color="#666666", ha="left", va="bottom")
 
 

@@ -132,6 +132,7 @@ def test_one_framework_one_epoch_one_seed(tmp_path):
     assert "one framework" in texts(summary.radar(comparison, findings))
     single = curves.ap_curves(comparison, findings).axes[0].lines[0]
     assert single.get_marker() == LOOKS["jittor"].marker  # one point must be seen
+    assert single.axes.get_xticks().tolist() == [1]
 
 
 def test_a_framework_that_left_nothing_is_named(tmp_path):

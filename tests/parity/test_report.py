@@ -157,6 +157,8 @@ def test_every_variation_renders(tmp_path, language):
         text = build(fake_results.make(tmp_path / str(i), **options), language)
         assert "None" not in re.sub(r"`[^`]*`", "", text)
         assert "nan" not in text.split()
+        page = report.to_html(re.sub(r"!\[.*", "", text), tmp_path, language)
+        assert "**" not in page  # every emphasis was closed where Markdown sees it
 
 
 def test_html_is_one_file_with_everything_in_it(tmp_path):
