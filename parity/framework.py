@@ -207,7 +207,7 @@ class Framework(ABC):
     ) -> Iterator[dict[str, np.ndarray]]:
         """While inside, forward passes add every module's output under its official path, in the order they finish.
 
-        `path` for a tensor, `path[i]` or `path[key]` for what a tuple, list or dict holds, `path#1` for the second call.
+        `path` for a tensor, `path[i]` or `path[key]` for what a tuple, list or dict holds, `path#1` for a second call.
         With `inputs` also `path@in<i>`, what the module was given as its i-th argument. With `feed`, such inputs that
         another framework recorded, also `path@fed`: the module's output when its tensors are replaced by those of
         `feed`, whatever it was given itself. A module that `feed` has no fitting inputs for is left out.

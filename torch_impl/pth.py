@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,14 @@ def read_pth(path: str | Path) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):  # DETR keeps its arguments in its checkpoints
             return _arrays(torch.load(path, map_location="cpu", weights_only=True))
     except FAILURES as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: torch.load(weights_only=True) refuses it: {reason}") from error
+        raise UserError(f"{path}: torch.load(weights_only=True) refuses it: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, without PyTorch's advice on how to load the file all the same."""
+    found = re.search(r"WeightsUnpickler error: (.*?)(?:\. |\n|$)", str(error))
+    lines = (found[1] if found else str(error)).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _arrays(value: Any) -> Any:

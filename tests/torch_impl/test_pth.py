@@ -131,7 +131,7 @@ def test_hostile_files_run_nothing(tmp_path, reader, zipped):
     )
     with pytest.raises(UserError, match=r"w\.pth") as caught:
         weights.read(tmp_path / "w.pth", READERS[reader])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "posix.system" in str(caught.value)
     assert not (tmp_path / "witness").exists()
 
 
