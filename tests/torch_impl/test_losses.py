@@ -9,6 +9,7 @@ import torch
 from parity.errors import UserError
 from torch_impl import boxes
 from torch_impl.models.rtdetr.criterion import SetCriterion, focal_loss, varifocal_loss
+from torch_impl.models.rtdetr.denoising import Denoising
 from torch_impl.models.rtdetr.matcher import HungarianMatcher
 
 RNG = np.random.default_rng(1)
@@ -123,3 +124,20 @@ def test_criterion_sums_weighted_losses_over_the_number_of_boxes(kind):
     assert float(named["loss_bbox"]) == pytest.approx(5 * l1 / 3)
     assert float(named["loss_giou"]) == pytest.approx(2 * overlap / 3)
     assert named["loss_giou_aux_0"] == named["loss_giou"]
+
+
+def test_denoising_losses_use_known_matches_and_divide_by_the_groups():
+    criterion = SetCriterion(MATCHER, "bce", {"class": 1.0, "bbox": 1.0, "giou": 1.0}, alpha=0.75, gamma=2.0)
+    wanted, labels = [random_boxes(2), random_boxes(1)], [[0, 2], [1]]
+    head = {"logits": torch.tensor(RNG.normal(size=(2, 8, 3))), "boxes": torch.tensor(RNG.random((2, 8, 4)))}
+    positives = [torch.tensor([0, 1, 4, 5]), torch.tensor([0, 4])]
+    noise = Denoising(torch.zeros(2, 8), torch.zeros(2, 8, 4), torch.zeros(1), positives, groups=2)
+    outputs = {"main": head, "aux": [], "dn": [head], "denoising": noise}
+    named, matches = criterion(outputs, [torch.tensor(b) for b in wanted], [torch.tensor(c) for c in labels])
+    found, l1 = head["boxes"].numpy(), 0.0
+    for place, box in ((0, 0), (1, 1), (4, 0), (5, 1)):
+        l1 += np.abs(found[0, place] - wanted[0][box]).sum()
+    for place in (0, 4):
+        l1 += np.abs(found[1, place] - wanted[1][0]).sum()
+    assert list(matches) == ["main"]
+    assert float(named["loss_bbox_dn_0"]) == pytest.approx(l1 / (3 * 2))
