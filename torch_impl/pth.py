@@ -35,7 +35,7 @@ def read_pth(path: str | Path) -> Any:
 
 def _reason(error: BaseException) -> str:
     """What is wrong, without PyTorch's advice on how to load the file all the same."""
-    found = re.search(r"WeightsUnpickler error: (.*?)(?:\. |\n|$)", str(error))
+    found = re.search(r"(?:WeightsUnpickler error: |Trying to load )(.*?)(?:\. |\.?\n|$)", str(error))
     lines = (found[1] if found else str(error)).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
