@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="Check names and shapes against this model (otherwise every tensor is kept).")
     parser.add_argument("--variant", help="Variant of the model.")
     parser.add_argument("--num-classes", type=int, default=80, help="Number of classes of the model (80).")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="An option of the model.")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="An option of the model."
+    )
     parser.add_argument("--part", choices=("detector", "backbone"), help="What the input holds (found by its names).")
     for flag, sentence in (
         ("--allow-missing", "Accept that the input lacks tensors of the model whose names fit"),

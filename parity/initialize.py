@@ -197,7 +197,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-classes", type=int, required=True, help="Number of classes of the model.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the random values (0).")
     parser.add_argument("--out", required=True, metavar="FILE", help="Weights to write, usually init.safetensors.")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="An option of the model.")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="An option of the model."
+    )
     parser.add_argument("--weights", metavar="FILE|URL", help="Pretrained weights that replace random ones.")
     parser.add_argument("--sha256", metavar="HEX", help="SHA-256 that the pretrained file has to have.")
     parser.add_argument("--part", choices=("detector", "backbone"), help="What that file holds (found by its names).")

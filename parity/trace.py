@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=["eval", "train"], default="eval", help="What to compute; eval by default.")
     parser.add_argument("--steps", type=int, default=0, metavar="K", help="Optimiser steps to take on the same batch.")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="Options by config name, values in JSON."
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Options by config name, values in JSON.",
     )
     parser.add_argument("--layers", action="store_true", help="Also write the output of every module.")
     parser.add_argument("--grads", choices=["norm", "full"], default="norm", help="Write norms or whole gradients.")
