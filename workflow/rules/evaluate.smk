@@ -9,6 +9,10 @@ rule cross_config:
         f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/cross/{{other}}/run_config.log",
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        # Resources, because unlike params they are no reason to run again.
+        workers=config["workers"],
+        log_seconds=config["log_seconds"],
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),
@@ -17,7 +21,8 @@ rule cross_config:
         "Writing the configuration for {wildcards.other} to evaluate a run of {wildcards.framework}."
     shell:
         "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q} --out {output} 2> {log}"
+        " --settings {params.settings:q}"
+        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
 
 
 rule cross_predict:
@@ -25,7 +30,7 @@ rule cross_predict:
         # Final weights lie beside run.json; which file they are follows from the configuration.
         run=rules.train.output.manifest,
         manifest=f"{DATASET}/manifest.json",
-        config=ancient(rules.cross_config.output),
+        config=rules.cross_config.output[0],
         sources=lambda w: framework_sources(w.other, w.model, "predict"),
     output:
         f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/cross/{{other}}/detections.json",

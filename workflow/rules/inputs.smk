@@ -71,8 +71,12 @@ def profile_yaml(wildcards):
     """The resolved configuration of a measurement as JSON. Speed does not depend on the seed, so it is always 0."""
     model = wildcards.model
     configured(os.path.basename(profile_dir(model)), wildcards.profile_id)
-    weights = f"{weights_dir(model, 0)}/init.safetensors"
-    return json.dumps(run_settings(model, framework_of(wildcards.setting), 0, weights))
+    settings = run_settings(model, framework_of(wildcards.setting), 0, f"{weights_dir(model, 0)}/init.safetensors")
+    # The time of a step does not depend on how many there are, nor on the learning rate.
+    train = settings["train"]
+    optimizer, schedule = train["optimizer"] | {"lr": 1e-4}, {"kind": "constant"}
+    settings["train"] = train | {"epochs": 1, "optimizer": optimizer, "schedule": schedule}
+    return json.dumps(settings)
 
 
 # ---- figures and report
@@ -132,7 +136,7 @@ def comparison(wildcards):
     """The content of comparison.json, but for the commit."""
     model = wildcards.model
     run = resolved(model)
-    shared = ("frameworks", "seeds", "profile", "figures", "align", "margins")
+    shared = ("frameworks", "seeds", "profile", "figures", "report", "align", "margins")
     first = weights_dir(model, config["seeds"][0])
     return {
         "model": model,

@@ -9,6 +9,10 @@ rule profile_config:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run_config.log",
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        # Resources, because unlike params they are no reason to run again.
+        workers=config["workers"],
+        log_seconds=config["log_seconds"],
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),
@@ -17,7 +21,8 @@ rule profile_config:
         "Writing the configuration of the measurement of {wildcards.setting}."
     shell:
         "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q} --out {output} 2> {log}"
+        " --settings {params.settings:q}"
+        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
 
 
 rule profile:
@@ -25,7 +30,7 @@ rule profile:
         # Speed does not depend on the seed: other seeds must not make it be measured again.
         weights=lambda w: f"{weights_dir(w.model, 0)}/init.safetensors",
         manifest=f"{DATASET}/manifest.json",
-        config=ancient(rules.profile_config.output),
+        config=rules.profile_config.output[0],
         sources=lambda w: framework_sources(framework_of(w.setting), w.model, "profile"),
     output:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.json",

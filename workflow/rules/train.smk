@@ -9,6 +9,10 @@ rule run_config:
         f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/run_config.log",
     conda:
         "../../envs/workflow.yaml"
+    resources:
+        # Resources, because unlike params they are no reason to run again.
+        workers=config["workers"],
+        log_seconds=config["log_seconds"],
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),
@@ -17,14 +21,14 @@ rule run_config:
         "Writing the configuration of run {wildcards.run} in {wildcards.framework}."
     shell:
         "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q} --out {output} 2> {log}"
+        " --settings {params.settings:q}"
+        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
 
 
 rule train:
     input:
         unpack(train_requirements),
-        # The folder's name says all that matters in it; how often progress is logged is no reason to train again.
-        config=ancient(rules.run_config.output),
+        config=rules.run_config.output[0],
         sources=lambda w: framework_sources(w.framework, w.model, "train"),
     output:
         # metrics.jsonl and checkpoints/ are no outputs: Snakemake would delete them with a failed job, and an interrupted

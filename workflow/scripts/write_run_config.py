@@ -21,10 +21,15 @@ from parity.files import write_text
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", required=True, help="The configuration as JSON.")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="Processes that load images ahead; no result depends on it."
+    )
+    parser.add_argument("--log-seconds", type=float, default=10, help="Seconds between progress lines.")
     parser.add_argument("--out", required=True, type=Path, help="The file to write.")
     args = parser.parse_args()
+    settings = json.loads(args.settings) | {"workers": args.workers, "log_seconds": args.log_seconds}
     try:
-        write_text(args.out, yaml.safe_dump(json.loads(args.settings), sort_keys=False, allow_unicode=True))
+        write_text(args.out, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         load_run(args.out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,0 +1,51 @@
+# make report     everything, from a fresh clone, up to results/rtdetr/report.md
+#                 MODEL=... another model; ARGS="--config epochs=3 framework=torch" is passed on to Snakemake
+# make test       every test suite and the linters
+# make lint       ruff, snakefmt, snakemake --lint
+# make bench      step time and latency of both frameworks side by side
+# make envs       only build the environments
+# make clean-results    delete what was made, after asking
+MODEL ?= rtdetr
+ARGS ?=
+CORES ?= 1
+
+PYTHON ?= $(shell for p in python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+WORKFLOW := .venvs/workflow/bin
+
+.PHONY: report test lint bench envs workflow-env clean-results python
+
+report: workflow-env
+	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
+
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed (python3.11 or python3 on PATH), or say PYTHON=/path/to/python3.11" >&2; exit 2; }
+
+# .venvs/<name> points at the virtualenv that belongs to envs/<name>.yaml as it is now.
+define build
+@$(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml "$$($(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml)"
+@ln -sfn "$$(basename "$$($(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml)")" .venvs/$(1)
+endef
+
+workflow-env: python
+	$(call build,workflow)
+
+envs: workflow-env
+	$(call build,torch)
+	$(call build,jittor)
+
+test: envs
+	@$(WORKFLOW)/python workflow/scripts/run_tests.py
+
+lint: workflow-env
+	@$(WORKFLOW)/python workflow/scripts/run_tests.py lint
+
+bench: workflow-env
+	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)
+	@$(WORKFLOW)/python workflow/scripts/show_bench.py results/$(MODEL)/profile
+
+clean-results:
+	@test -d results || { echo "results/ is not there, nothing to delete"; exit 0; }; \
+	du -sh results/* .snakemake 2>/dev/null; \
+	printf 'Delete results/ and .snakemake/ with every trained run? [y/N] '; read -r answer; \
+	[ "$$answer" = y ] && rm -rf results .snakemake && echo deleted || echo kept

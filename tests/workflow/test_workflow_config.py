@@ -1,0 +1,136 @@
+"""The configuration: schema, defaults, overrides from the command line, refusals, documentation."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
+
+import workflow_config  # noqa: E402
+
+from parity.data import subset, synthetic  # noqa: E402
+from parity.errors import UserError  # noqa: E402
+
+SCHEMA = workflow_config.load_schema("config.schema.yaml")
+DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+
+
+def keys(schema: dict, prefix: str = "") -> dict[str, dict]:
+    """Every documented key of a schema by its dotted path; `models.<model>` for keys that are names."""
+    found = {}
+    for key, sub in schema.get("properties", {}).items():
+        found |= {prefix + key: sub} | keys(sub, f"{prefix}{key}.")
+    if isinstance(schema.get("additionalProperties"), dict):
+        found |= keys(schema["additionalProperties"], f"{prefix}<model>.")
+    return found
+
+
+def test_every_key_is_described_in_schema_and_readme():
+    readme = (ROOT / "config/README.md").read_text()
+    documented = set(re.findall(r"^\| `([^`]+)`", readme, re.M))
+    assert set(keys(SCHEMA)) == documented
+    assert all(sub.get("description", "").endswith(".") for sub in keys(SCHEMA).values())
+
+
+def test_the_readme_states_the_default_of_every_key():
+    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \|", (ROOT / "config/README.md").read_text(), re.M)
+    stated = {key: cell.strip("`") for key, cell in rows}
+    for key, sub in keys(SCHEMA).items():
+        if "default" in sub and sub.get("type") != "object":
+            assert yaml.safe_load(stated[key]) == sub["default"], key
+
+
+@pytest.mark.parametrize(("source", "defaults"), [("synthetic", synthetic.DEFAULTS), ("coco", subset.DEFAULTS)])
+def test_the_schema_knows_the_keys_and_defaults_of_a_source(source, defaults):
+    filled = workflow_config.fill({}, SCHEMA["properties"]["data"]["properties"][source])
+    assert filled == {key: value for key, value in defaults.items() if key != "name"}
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "config/presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_valid(preset):
+    over = yaml.safe_load(preset.read_text())
+    merged = workflow_config.normalise(workflow_config.parity_config.merge(DEFAULT, over))
+    assert merged["data"]["source"] == over["data"]["source"]
+    assert set(merged["data"]) & {"synthetic", "coco"} == {merged["data"]["source"]}
+
+
+def test_normalising_twice_changes_nothing():
+    once = workflow_config.normalise(DEFAULT)
+    assert workflow_config.normalise(once) == once
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "meant"),
+    [
+        ("seeds", "0,1,2", [0, 1, 2]),
+        ("seeds", 3, [3]),
+        ("seeds", "[4, 5]", [4, 5]),
+        ("seeds", ["4", "5"], [4, 5]),
+        ("frameworks", "jittor,torch", ["jittor", "torch"]),
+        ("epochs", "3", 3),
+        ("device", "cuda:1", "cuda:1"),
+    ],
+)
+def test_text_from_the_command_line_gets_its_type(key, given, meant):
+    assert workflow_config.normalise(DEFAULT | {key: given})[key] == meant
+
+
+def test_nested_text_gets_its_type_and_the_rest_its_default():
+    filled = workflow_config.normalise({"profile": {"steps": "4", "stock": "false"}, "margins": {"ap": "1e-1"}})
+    assert filled["profile"] == {"images": 50, "steps": 4, "warmup": 5, "stock": False}
+    assert filled["margins"] == {"ap": 0.1, "latency": 0.05}
+
+
+def test_one_framework_narrows_the_list():
+    assert workflow_config.normalise(DEFAULT | {"framework": "jittor"})["frameworks"] == ["jittor"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"framework": "tensorflow"}, "framework: 'tensorflow' is not allowed, expected one of torch, jittor"),
+        ({"epoch": 3}, "epoch: unknown key, expected one of align, data, default_model"),
+        ({"epochs": 0}, "epochs: 0 is not allowed, expected 1 or more"),
+        ({"epochs": "three"}, "epochs: 'three' is not allowed, expected a whole number"),
+        ({"epochs": True}, "epochs: True is not allowed, expected a whole number"),
+        ({"seeds": "1,1"}, "seeds: [1, 1] is not allowed, expected no value twice"),
+        ({"seeds": "a"}, "seeds.0: 'a' is not allowed, expected a whole number"),
+        ({"device": "gpu"}, "device: 'gpu' is not allowed, expected something like auto, cpu, cuda, cuda:1"),
+        ({"variant": "huge"}, "variant: 'huge' is not allowed, expected one of tiny (rtdetr)"),
+        ({"default_model": "yolo"}, "default_model: 'yolo' is not allowed, expected one of"),
+        ({"models": {"yolo": {}}}, "models.yolo: unknown model, expected one of"),
+        ({"models": {"rtdetr": {"variant": "x"}}}, "models.rtdetr.variant: 'x' is not allowed, expected one of tiny"),
+        ({"models": {"rtdetr": {"options": {"hiden": 1}}}}, "models.rtdetr.options.hiden: unknown key"),
+        (
+            {"models": {"rtdetr": {"train": {"lr": 1}}}},
+            "models.rtdetr.train.lr: unknown key, expected one of accumulate",
+        ),
+        ({"init": {"weights": "w.pth"}}, "init: 'sha256' is a dependency of 'weights'"),
+        ({"data": "coco"}, "data: 'coco' is not allowed, expected a mapping"),
+    ],
+)
+def test_a_mistake_is_refused_with_its_key(change, message):
+    with pytest.raises(UserError) as refusal:
+        workflow_config.normalise(DEFAULT | change)
+    assert str(refusal.value).startswith(f"config: {message}")
+
+
+def test_a_model_file_is_checked(tmp_path, monkeypatch):
+    model = yaml.safe_load((ROOT / "config/models/rtdetr.yaml").read_text())
+    model["train"]["epoch"] = 3
+    (tmp_path / "rtdetr.yaml").write_text(yaml.safe_dump(model))
+    monkeypatch.setattr(workflow_config.parity_config, "MODELS", tmp_path)
+    with pytest.raises(UserError, match=r"config/models/rtdetr.yaml: train.epoch: unknown key"):
+        workflow_config.normalise(DEFAULT)
+
+
+@pytest.mark.parametrize("wrong", ["framework=tensorflow", "epoch=3", "seeds=x"])
+def test_snakemake_says_it_in_one_line_without_a_traceback(empty_project, wrong):
+    run = empty_project.snakemake("-n", "--config", wrong)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stdout
+    assert [line for line in run.stdout.splitlines() if line.startswith(f"error: config: {wrong.split('=')[0]}")]

@@ -1,0 +1,165 @@
+"""Which jobs each change triggers, asserted on dry runs."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+
+REPORT = {"collect": 1, "figures": 1, "report": 1}
+CROSS = {"cross_config": 2, "cross_predict": 2, "cross_evaluate": 2}
+DEFAULT = {
+    "dataset": 1,
+    "weights": 1,
+    "convert": 1,
+    "publish_weights": 1,
+    "run_config": 2,
+    "train": 2,
+    **CROSS,
+    "profile_config": 3,
+    "profile": 3,
+    "publish_profile": 1,
+    **REPORT,
+}
+
+
+def resumed(metrics) -> list[bool]:
+    """Of every start of a run, whether it found a checkpoint."""
+    return [json.loads(line)["resumed"] for line in metrics.read_text().splitlines()]
+
+
+@contextmanager
+def edited(project, name: str, text: str = "\n# edited\n"):
+    """A file of the project with `text` added, as long as the block lasts."""
+    path = project.folder / name
+    before = path.read_text()
+    path.write_text(before + text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_from_nothing_everything_is_made_once(empty_project):
+    assert empty_project.jobs("results/rtdetr/report.md") == DEFAULT
+
+
+def test_one_framework_needs_nothing_of_the_other(empty_project):
+    jobs = empty_project.jobs("--config", "framework=jittor")
+    assert jobs == {
+        "dataset": 1,
+        "weights": 1,
+        "convert": 1,
+        "publish_weights": 1,
+        "run_config": 1,
+        "train": 1,
+        "profile_config": 2,
+        "profile": 2,
+        "publish_profile": 1,
+        **REPORT,
+    }
+    text = empty_project.snakemake("-n", "-p", "--config", "framework=jittor").stdout
+    assert ".venvs/jittor-" in text
+    assert ".venvs/torch-" not in text
+
+
+def test_torch_alone_converts_nothing(empty_project):
+    jobs = empty_project.jobs("--config", "framework=torch")
+    assert "convert" not in jobs
+    assert jobs["profile"] == 1
+
+
+@pytest.mark.parametrize("seeds", ["seeds=0,1,2", "seeds=[0,1,2]"])
+def test_every_seed_is_a_run_of_each_framework(empty_project, seeds):
+    jobs = empty_project.jobs("--config", seeds)
+    assert (jobs["weights"], jobs["train"], jobs["cross_predict"], jobs["profile"]) == (3, 6, 6, 3)
+
+
+def test_a_finished_report_is_left_alone(done_project):
+    assert done_project.jobs("results/rtdetr/report.md") == {}
+
+
+def test_epochs_retrain_both_and_measure_nothing_again(done_project):
+    assert done_project.jobs("--config", "epochs=3") == {"run_config": 2, "train": 2, **CROSS, **REPORT}
+
+
+def test_one_framework_afterwards_only_changes_the_report(done_project):
+    kept = {"publish_profile": 1}
+    assert done_project.jobs("--config", "framework=jittor") == kept | REPORT
+    assert done_project.jobs("--config", "framework=torch") == kept | {"publish_weights": 1} | REPORT
+
+
+def test_another_seed_trains_and_keeps_the_profile(done_project):
+    jobs = done_project.jobs("--config", "seeds=3")
+    assert jobs["train"] == 2
+    assert "profile" not in jobs
+
+
+def test_figures_and_margins_never_retrain(done_project, tmp_path):
+    overlay = tmp_path / "look.yaml"
+    overlay.write_text("figures: {dpi: 90}\nmargins: {ap: 2.0}\n")
+    assert done_project.jobs("--configfile", str(overlay)) == REPORT
+
+
+def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
+    overlay = tmp_path / "model.yaml"
+    overlay.write_text("models: {rtdetr: {train: {optimizer: {lr: 3.0e-4}}}}\n")
+    jobs = done_project.jobs("--configfile", str(overlay))
+    assert jobs == {"run_config": 2, "train": 2, **CROSS, **REPORT}
+
+
+def test_how_often_progress_is_logged_retrains_nothing(done_project, tmp_path):
+    overlay = tmp_path / "quiet.yaml"
+    overlay.write_text("log_seconds: 60\nworkers: 1\n")
+    assert done_project.jobs("--configfile", str(overlay)) == REPORT
+
+
+def test_an_edit_in_one_framework_retrains_that_framework(done_project):
+    with edited(done_project, "jittor_impl/models/rtdetr.py"):
+        jobs = done_project.jobs()
+        text = done_project.snakemake("-n").stdout
+    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 2, 2)
+    assert "weights" not in jobs
+    assert "Training rtdetr in jittor" in text and "Training rtdetr in torch" not in text
+    assert done_project.jobs() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("parity/figures/style.py", {"figures": 1, "report": 1}),
+        ("parity/report_index.py", {"figures": 1, "report": 1}),
+        ("workflow/scripts/evaluate.py", {"cross_evaluate": 2, **REPORT}),
+    ],
+)
+def test_an_edit_of_what_comes_after_training_does_not_retrain(done_project, file, expected):
+    with edited(done_project, file):
+        assert done_project.jobs() == expected
+
+
+def test_an_edit_of_the_loop_retrains_both_and_draws_no_new_weights(done_project):
+    with edited(done_project, "parity/engine.py"):
+        jobs = done_project.jobs()
+    assert jobs["train"] == 2
+    assert "weights" not in jobs and "dataset" not in jobs
+
+
+def test_going_back_costs_only_the_report(project):
+    assert project.snakemake("--config", "framework=torch").returncode == 0
+    assert project.snakemake("--config", "framework=torch", "epochs=3").returncode == 0
+    assert project.jobs("--config", "framework=torch") == REPORT
+
+
+def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):
+    arguments = ("--until", "train", "--config", "framework=torch")
+    assert project.snakemake(*arguments, STANDIN_FAILS="torch").returncode == 1
+    assert project.snakemake(*arguments).returncode == 0
+    (metrics,) = project.folder.glob("results/rtdetr/runs/torch/*/metrics.jsonl")
+    assert resumed(metrics) == [False, True]
+    assert project.snakemake("--forcerun", "train", *arguments).returncode == 0
+    assert resumed(metrics) == [False]
+
+
+def test_a_folder_of_another_configuration_is_refused(empty_project):
+    run = empty_project.snakemake("-n", "results/rtdetr/runs/torch/e12-00000000-s0/run.json")
+    assert run.returncode == 2
+    assert "e12-00000000-s0: belongs to another configuration" in run.stdout

@@ -1,0 +1,82 @@
+"""The small scripts around a job: its log, its folder, its configuration."""
+
+import json
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
+
+
+def call(script: str, *arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def test_with_log_shows_and_keeps_output_and_passes_the_status_on(tmp_path):
+    code = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
+    run = call("with_log.py", tmp_path / "a/job.log", sys.executable, "-c", code)
+    assert run.returncode == 3
+    assert (tmp_path / "a/job.log").read_text() == "out\nerr\n"
+    assert run.stderr == "out\nerr\n"
+
+
+def test_with_log_gives_the_command_a_terminal_where_there_is_one(tmp_path):
+    code = "import sys; sys.stderr.write('1/2\\r2/2\\n'); print(sys.stderr.isatty())"
+    _reader, terminal = pty.openpty()
+    command = [sys.executable, str(SCRIPTS / "with_log.py"), str(tmp_path / "job.log"), sys.executable, "-c", code]
+    assert subprocess.run(command, stderr=terminal).returncode == 0
+    assert (tmp_path / "job.log").read_text() == "2/2\nTrue\n"
+
+
+def test_with_log_reports_a_killed_command_as_a_shell_does(tmp_path):
+    run = call("with_log.py", tmp_path / "job.log", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+    assert run.returncode == 137
+
+
+def test_checkpoints_stay_for_the_same_code_only(tmp_path):
+    source, folder = tmp_path / "code.py", tmp_path / "run"
+    source.write_text("a")
+    call("run_folder.py", "begin", folder, source)
+    (folder / "checkpoints/step").touch()
+    (folder / "metrics.jsonl").touch()
+    call("run_folder.py", "begin", folder, source)
+    assert (folder / "checkpoints/step").exists() and (folder / "metrics.jsonl").exists()
+    source.write_text("b")
+    call("run_folder.py", "begin", folder, source)
+    assert not (folder / "checkpoints/step").exists() and not (folder / "metrics.jsonl").exists()
+
+
+def test_checkpoints_of_a_finished_run_stay_until_it_is_asked_for_again(tmp_path):
+    source, folder = tmp_path / "code.py", tmp_path / "run"
+    source.write_text("a")
+    call("run_folder.py", "begin", folder, source)
+    (folder / "checkpoints/step").touch()
+    call("run_folder.py", "finish", folder)
+    assert (folder / "checkpoints/step").exists()
+    call("run_folder.py", "begin", folder, source)
+    assert not (folder / "checkpoints/step").exists()
+
+
+def test_a_run_configuration_without_a_key_is_refused(tmp_path):
+    run = call("write_run_config.py", "--settings", json.dumps({"model": "rtdetr"}), "--out", tmp_path / "run.yaml")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: ") and "lacks" in run.stderr and "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("script", ["make_dataset.py", "write_run_config.py", "evaluate.py", "collect.py"])
+def test_every_script_explains_itself(script):
+    run = call(script, "--help")
+    assert run.returncode == 0 and "--out" in run.stdout
+
+
+def test_a_dataset_with_another_number_of_classes_is_refused(tmp_path):
+    size = {"train_images": 2, "val_images": 2}
+    data = {"name": "synthetic", "source": "synthetic", "num_classes": 6, "synthetic": size}
+    run = call("make_dataset.py", "--data", json.dumps(data), "--out", tmp_path / "data")
+    assert run.returncode == 2
+    assert run.stderr == "error: data.num_classes: 6, but synthetic has 7 categories\n"
+    assert not (tmp_path / "data/manifest.json").exists()

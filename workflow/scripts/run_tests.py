@@ -1,0 +1,74 @@
+"""Run every test suite in the environment it belongs to, and the linters; print one table; fail if anything failed.
+
+    python workflow/scripts/run_tests.py            # everything
+    python workflow/scripts/run_tests.py lint       # one of: parity workflow project torch jittor lint
+
+A suite that fails does not keep the others from running.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+SUITES = {  # name: [(environment, arguments of its python)]; each list ends at the first failure
+    "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py"])],
+    "parity": [("workflow", [*PYTEST, "tests/parity"])],
+    "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
+    "torch": [("torch", [*PYTEST, "tests/torch_impl"])],
+    "jittor": [("jittor", [*PYTEST, "tests/jittor_impl"])],
+    "lint": [
+        ("workflow", ["-m", "ruff", "check", "."]),
+        ("workflow", ["-m", "ruff", "format", "--check", "."]),
+        ("workflow", ["-m", "snakefmt", "--check", "Snakefile", "workflow/rules"]),
+        ("workflow", ["-m", "snakemake", "--lint"]),
+    ],
+}
+
+
+def run(name: str) -> tuple[bool, str, float]:
+    """(passed, last words, seconds) of a suite; its output is shown as it comes."""
+    start, words = time.monotonic(), ""
+    for environment, arguments in SUITES[name]:
+        print(f"\n== {name}: {' '.join(arguments)}", flush=True)
+        command = [str(ROOT / f".venvs/{environment}/bin/python"), *arguments]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for raw in process.stdout:
+            sys.stdout.buffer.write(raw)
+            sys.stdout.flush()
+            line = raw.decode(errors="replace").strip()
+            if re.search(r"\d+ (passed|failed|error|skipped)", line):
+                words = line.strip("= ")
+        if process.wait() != 0:
+            return False, words or f"{' '.join(arguments[1:3])}: status {process.returncode}", time.monotonic() - start
+    return True, words or "clean", time.monotonic() - start
+
+
+def main(names: list[str]) -> int:
+    """Run the named suites; returns the exit status."""
+    unknown = set(names) - set(SUITES)
+    if unknown:
+        print(f"error: {', '.join(sorted(unknown))}: unknown suite, expected {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    results = {name: run(name) for name in names}
+    passed = sum(int(n) for _, words, _ in results.values() for n in re.findall(r"(\d+) passed", words))
+    failed = sum(int(n) for _, words, _ in results.values() for n in re.findall(r"(\d+) (?:failed|error)", words))
+    print()
+    for name, (good, words, seconds) in results.items():
+        print(f"{'ok    ' if good else 'FAILED'}  {name:<10} {words}  [{seconds:.0f} s]")
+    print(f"\n{passed} tests passed, {failed} failed, {sum(not good for good, _, _ in results.values())} suites failed")
+    return 0 if all(good for good, _, _ in results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or list(SUITES)))
