@@ -130,12 +130,15 @@ def profile_conditions(comparison: Comparison) -> list[str]:
 
 
 def busy(comparison: Comparison) -> dict[str, float]:
-    """Settings that did not have the machine to themselves: load average beyond their own threads above 0.5, and it."""
+    """Settings that did not have the machine to themselves, and the load average beyond their own threads.
+
+    A load average remembers minutes: before a profile it may still hold the training that ran just before with as many
+    threads, so only what exceeds the threads counts.
+    """
     result = {}
     for setting, profile in comparison.profiles.items():
         load = profile.get("load") or {}
-        # the load before should be near 0; the one after contains the profile's own threads
-        excess = max((load.get("before") or 0.0), (load.get("after") or 0.0) - (profile.get("threads") or 1))
+        excess = max(load.get("before") or 0.0, load.get("after") or 0.0) - (profile.get("threads") or 1)
         if excess > 0.5:
             result[setting] = round(float(excess), 2)
     return result

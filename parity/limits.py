@@ -39,10 +39,13 @@ def _about_the_comparison(comparison: Comparison, findings: Findings) -> list[Li
         found.append(("one_seed", {"seed": comparison.seeds[0]}))
     elif 1 < len(comparison.seeds) < FEW_SEEDS:
         found.append(("few_seeds", {"n": len(comparison.seeds)}))
+    failed = [r for r in (comparison.alignment or {}).get("rungs") or [] if r.get("verdict") == "fail"]
+    if failed:
+        found.append(("not_aligned", {"rungs": ", ".join(f"{r.get('rung')} {r.get('name')}" for r in failed)}))
     if comparison.setting("align", "gate") is False:
         found.append(("gate_off", {}))
     if comparison.alignment is None and len(present) > 1:
-        found.append(("not_aligned", {}))
+        found.append(("no_alignment", {}))
     commits = sorted({m["commit"] for r in comparison.runs if (m := r.manifest or {}).get("commit")})
     if len(commits) > 1:
         found.append(("commits", {"commits": ", ".join(commit[:10] for commit in commits)}))

@@ -118,7 +118,7 @@ def context(
         "table_captions": getattr(report_index, f"TABLES{suffix}"),
         "frame": frame,
         "conversion": conversion_summary(comparison.conversion),
-        "rungs": rungs(comparison.alignment),
+        "alignment": alignment_summary(comparison.alignment),
     }
 
 
@@ -224,16 +224,19 @@ def conversion_summary(report: dict | None) -> dict[str, Any] | None:
     }
 
 
-def rungs(alignment: dict | None) -> list[dict[str, Any]]:
-    """Rungs of the ladder as {rung, name, passed, detail}; `passed` None when a rung was not run."""
-    result = []
-    for i, rung in enumerate((alignment or {}).get("rungs") or []):
-        verdict = rung.get("passed")
-        if verdict is None and "verdict" in rung:
-            verdict = {"pass": True, "passed": True, "fail": False, "failed": False}.get(str(rung["verdict"]))
-        detail = next((rung[key] for key in ("detail", "message", "summary", "reason") if rung.get(key)), "")
-        result.append({"rung": rung.get("rung", i), "name": rung.get("name", ""), "passed": verdict, "detail": detail})
-    return result
+def alignment_summary(alignment: dict | None) -> dict[str, Any] | None:
+    """`passed`, how many rungs passed, failed (as "6 gradients") and were skipped, and the first divergence."""
+    if alignment is None:
+        return None
+    rungs = alignment.get("rungs") or []
+    counts = {verdict: [r for r in rungs if r.get("verdict") == verdict] for verdict in ("pass", "fail", "skipped")}
+    return {
+        "passed": bool(alignment.get("passed")) and not counts["fail"],
+        "count": len(counts["pass"]),
+        "skipped": len(counts["skipped"]),
+        "failed": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["fail"]],
+        "divergence": alignment.get("first_divergence"),
+    }
 
 
 def frame(

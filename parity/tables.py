@@ -255,6 +255,14 @@ def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["source", "target", "shape", "dtype"])
 
 
+def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    """The rungs of alignment.json; empty when the ladder is not part of the comparison."""
+    columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
+    rungs = (comparison.alignment or {}).get("rungs") or []
+    frame = pd.DataFrame([{key: rung.get(key) for key in columns} for rung in rungs], columns=columns, dtype=object)
+    return frame.rename(columns={"compared": "checked"})
+
+
 def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     names = [name for name in comparison.frameworks if comparison.of(name)]
     return pd.DataFrame(
@@ -315,6 +323,7 @@ MAKE: dict[str, Table] = {
     "memory": memory,
     "model_size": model_size,
     "conversion": conversion,
+    "alignment": alignment,
     "audit": audit,
     "environment": environment,
     "config": config,

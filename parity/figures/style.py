@@ -67,7 +67,8 @@ def display(name: str, comparison: Comparison | None = None) -> str:
             comparison.profiles.get("jittor") or {},
             *((r.manifest or {}) for r in comparison.of("jittor")),
         ]:
-            ops = (profile.get("framework_options") or {}).get("ops")
+            took_effect = (profile.get("versions") or {}).get("operators")  # fast ones fall back to stock on a GPU
+            ops = took_effect or (profile.get("framework_options") or {}).get("ops")
             if ops:
                 return f"Jittor ({ops} operators)"
         return "Jittor (fast operators)" if "jittor-stock" in comparison.profiles else "Jittor"

@@ -254,8 +254,13 @@ def _conversion() -> dict[str, Any]:
 
 
 def _alignment() -> dict[str, Any]:
+    numbers = {"worst": 3e-6, "tolerance": 1e-4, "measure": "relative L2", "compared": 40, "where": "fake.layer"}
     rungs = [
-        {"rung": 3, "name": "forward", "passed": True, "detail": "largest difference 3e-6"},
-        {"rung": 6, "name": "gradients", "passed": False, "detail": "decoder.fake.weight: 0.1"},
+        {"rung": 3, "name": "forward, layer by layer", "verdict": "pass", **numbers},
+        {"rung": 6, "name": "gradients", "verdict": "fail", **numbers, "worst": 0.1, "where": "decoder.fake.weight"},
+        {"rung": 10, "name": "AP with the same weights", "verdict": "skipped", "worst": None, "tolerance": None}
+        | {"measure": "", "compared": 0, "where": "not asked for"},
     ]
-    return {"passed": False, "rungs": rungs, "trajectory": {"relative_difference": [1e-7 * 2**i for i in range(10)]}}
+    divergence = {"module": "decoder.fake", "cause": True, "hint": "linear: look at the transposition"}
+    trajectory = {"relative_difference": [1e-7 * 2**i for i in range(10)], "limit": 1e-3}
+    return {"passed": False, "rungs": rungs, "first_divergence": divergence, "trajectory": trajectory}

@@ -118,8 +118,12 @@ def test_missing_pieces_are_listed(tmp_path):
 
 def test_alignment_names_the_rung_that_failed(tmp_path):
     text = build(fake_results.make(tmp_path, alignment=True))
-    assert "| 6 | gradients | **failed** | decoder.fake.weight: 0.1 |" in text
-    assert "## Alignment" not in build(fake_results.make(tmp_path / "without"))
+    assert "**Alignment: failed** at 6 gradients." in opening(text)
+    assert "| 6 | gradients | fail | 40 | 0.1 | 0.0001 | relative L2 | decoder.fake.weight |" in text
+    assert "First divergence: `decoder.fake`. linear: look at the transposition" in text
+    without = build(fake_results.make(tmp_path / "without"))
+    assert "## Alignment" not in without
+    assert "was not checked here layer by layer" in without
 
 
 def test_chinese_report_has_the_same_numbers_and_tables(tmp_path):
