@@ -1,4 +1,4 @@
-"""The models of both frameworks are twins: the same files, and in them the same classes and functions in the same order."""
+"""The models of both frameworks are twins: the same files, with the same classes and functions in the same order."""
 
 import ast
 from pathlib import Path
