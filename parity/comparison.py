@@ -103,6 +103,11 @@ class Comparison:
             value = value[key]
         return value
 
+    def source_name(self) -> str | None:
+        """Where the images come from, e.g. "synthetic"; dataset manifests hold a word or an object with the details."""
+        source = (self.dataset or {}).get("source")
+        return source.get("source") if isinstance(source, dict) else source
+
     def config_digest(self) -> str | None:
         """Digest of the first run that recorded one."""
         return next((r.manifest["config_digest"] for r in self.runs if (r.manifest or {}).get("config_digest")), None)
@@ -125,6 +130,9 @@ def load(path: str | Path) -> Comparison:
     problems: list[str] = list(index.get("problems") or [])
     runs = [_load_run(entry, problems, path) for entry in index["runs"]]
     profiles = {name: _optional(file, problems) for name, file in (index.get("profiles") or {}).items() if file}
+    asked = list(index.get("frameworks") or _in_order(run.framework for run in runs))
+    left = {run.framework for run in runs} | set(profiles)
+    problems += [f"{name} was asked for but left neither a run nor a profile" for name in asked if name not in left]
     order = [*PROFILE_ORDER, *sorted(set(profiles) - set(PROFILE_ORDER))]
     dataset_dir = Path(index["dataset"]) if index.get("dataset") else None
     config = index.get("config") or {}
@@ -133,7 +141,7 @@ def load(path: str | Path) -> Comparison:
         model=index["model"],
         title=index.get("title") or index["model"],
         variant=index.get("variant") or str(config.get("variant", "")),
-        frameworks=list(index.get("frameworks") or _in_order(run.framework for run in runs)),
+        frameworks=[name for name in asked if name in left],
         runs=runs,
         profiles={name: profiles[name] for name in order if profiles.get(name)},
         dataset_dir=dataset_dir,

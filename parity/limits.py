@@ -64,7 +64,7 @@ def _about_the_training(comparison: Comparison) -> list[Limit]:
     val = max((m.get("val_images") or 0 for m in manifests), default=0)
     if 0 < val < FEW_IMAGES:
         found.append(("few_images", {"train": train, "val": val}))
-    if (comparison.dataset or {}).get("source") == "synthetic":
+    if comparison.source_name() == "synthetic":
         found.append(("synthetic", {}))
     if comparison.variant == "tiny":
         found.append(("tiny", {"title": comparison.title}))

@@ -7,7 +7,7 @@ Rules read this to declare their outputs (`results/<model>/figures/<stem>.png` a
 FIGURES: dict[str, str] = {
     "loss": "Total training loss at every step.",
     "loss_smoothed": "The same loss after exponential smoothing; the raw values stay visible behind it.",
-    "loss_components": "Every component of the loss, averaged over each epoch.",
+    "loss_components": "Every component of the loss, weighted as it enters the total, averaged over each epoch.",
     "ap_curves": "AP, AP50 and AP75 on the validation images after each epoch.",
     "ar_curves": "Average recall with 1, 10 and 100 detections per image after each epoch.",
     "learning_rate": "Learning rate of each optimiser group at every step, as the optimiser received it.",
@@ -24,7 +24,7 @@ FIGURES: dict[str, str] = {
 FIGURES_ZH: dict[str, str] = {
     "loss": "每一步的训练总损失。",
     "loss_smoothed": "同一损失经指数平滑后的曲线，背景为原始值。",
-    "loss_components": "各损失分量的逐轮平均值。",
+    "loss_components": "各损失分量（已乘以其在总损失中的权重）的逐轮平均值。",
     "ap_curves": "每轮结束后验证集上的 AP、AP50 与 AP75。",
     "ar_curves": "每轮结束后每图 1、10、100 个检测框时的平均召回率。",
     "learning_rate": "优化器在每一步实际收到的各参数组学习率。",

@@ -280,7 +280,10 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """Long form: what was recorded (a run or a profile), key, value."""
     rows = [("project", "commit", comparison.commit), ("project", "configuration digest", comparison.config_digest())]
     data = comparison.dataset or {}
-    rows += [("dataset", key, data.get(key)) for key in ("name", "source", "digest")]
+    rows += [("dataset", "source", comparison.source_name())]
+    rows += [("dataset", key, data.get(key)) for key in ("name", "digest")]
+    if isinstance(data.get("source"), dict):
+        rows += [("dataset", f"source {key}", value) for key, value in data["source"].items() if key != "source"]
     for split, part in (data.get("splits") or {}).items():
         rows += [("dataset", f"{split} {key}", part.get(key)) for key in ("images", "annotations", "crowd", "empty")]
     keys = ("commit", "config_digest", "dataset_digest", "weights_sha256", "plan_digest", "device", "threads",

@@ -1,5 +1,6 @@
 """Figures of training: loss, components, AP, AR, learning rate, epoch time."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from parity.stats import smooth
 NO_STEPS = "no step was recorded in metrics.jsonl"
 NO_EPOCHS = "no epoch was recorded in metrics.jsonl"
 NO_METRICS = "no evaluation was recorded in metrics.jsonl"
-MAX_COMPONENTS = 12  # panels of the component grid; further ones (auxiliary layers) are in the table per_epoch
+MAX_COMPONENTS = 48  # panels of the component grid; further ones are in the table per_epoch
 
 Series = Callable[[Run], tuple[list[float], list[float]]]
 
@@ -38,6 +39,7 @@ def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: boo
             for x, y in curves:
                 axis.plot(*thin(x, y), color=style.color, linestyle=style.line, linewidth=0.7, alpha=0.55)
         if common:
+            width = width if len(common) < 150 else 0.6 * width  # a noisy curve would fill in
             mean = np.mean([y[np.isin(x, common)] for x, y in curves], axis=0)
             label = display(name) + (f", mean of {len(curves)} seeds" if len(curves) > 1 else "")
             dots = style.marker if marker or len(common) == 1 else None
@@ -104,18 +106,23 @@ def loss_smoothed(comparison: Comparison, findings: Findings) -> Figure:
 
 
 def components(comparison: Comparison) -> list[str]:
-    """Names of the loss components of all runs: main ones first, auxiliary and denoising ones after."""
-    names = dict.fromkeys(name for run in comparison.runs for epoch in run.epochs for name in epoch.get("losses") or {})
-    return sorted(names, key=lambda name: any(part in name for part in ("_aux_", "_dn_", "_enc_")))
+    """Names of the loss components of all runs: the main ones first, then layer by layer (`_aux_0`, `_dn_0`, ...)."""
+    names = {name for run in comparison.runs for epoch in run.epochs for name in epoch.get("losses") or {}}
+
+    def place(name: str) -> tuple[str, str, str]:
+        match = re.search(r"_(aux|dn|enc)_?(\d*)", name)
+        return (match[1], match[2].zfill(3), name) if match else ("", "", name)
+
+    return sorted(names, key=place)
 
 
 def loss_components(comparison: Comparison, findings: Findings) -> Figure:
     names = components(comparison)
     shown = names[:MAX_COMPONENTS]
     rest = f"; {len(names) - len(shown)} more in tables/per_epoch.csv" if len(names) > len(shown) else ""
-    columns = min(3, max(1, len(shown)))
+    columns = min(3 if len(shown) <= 21 else 6, max(1, len(shown)))
     rows = -(-max(1, len(shown)) // columns)
-    size = (3.1 * columns + 1, 2.2 * rows + 0.8) if shown else (7.0, 4.2)
+    size = (3.1 * columns + 1, (2.2 if rows < 5 else 1.7) * rows + 0.8) if shown else (7.0, 4.2)
     figure, axes = canvas(comparison, "loss components, mean of each epoch" + rest, rows, columns, size)
     for axis, name in zip(axes.flat, shown, strict=False):
 
@@ -134,7 +141,7 @@ def loss_components(comparison: Comparison, findings: Findings) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("epoch")
     for row in axes:
-        row[0].set_ylabel("loss, unweighted")
+        row[0].set_ylabel("weighted loss")
     shared_legend(figure, axes.flat)
     return figure
 

@@ -212,7 +212,13 @@ def _dataset(folder: Path) -> Path:
     truth = {"images": images, "annotations": annotations, "categories": categories}
     _write(folder / "annotations/val.json", truth)
     splits = {"train": {"images": 40, "annotations": 100}, "val": {"images": 6, "annotations": len(annotations)}}
-    manifest = {"name": "fake", "source": "synthetic", "classes": categories, "splits": splits, "digest": "e" * 64}
+    manifest = {
+        "name": "fake",
+        "source": {"source": "synthetic", "seed": 7},
+        "classes": categories,
+        "splits": splits,
+        "digest": "e" * 64,
+    }
     _write(folder / "manifest.json", manifest)
     return folder
 

@@ -42,6 +42,22 @@ def test_missing_files_become_problems(tmp_path):
     assert all("cannot be read" in problem for problem in comparison.problems)
 
 
+def test_a_framework_that_left_nothing_is_a_problem_and_no_column(tmp_path):
+    path = fake_results.make(tmp_path, frameworks=("torch",))
+    index = json.loads(path.read_text()) | {"frameworks": ["torch", "jittor"]}
+    path.write_text(json.dumps(index))
+    comparison = load(path)
+    assert comparison.frameworks == ["torch"]
+    assert comparison.problems == ["jittor was asked for but left neither a run nor a profile"]
+
+
+def test_the_source_of_the_images_is_a_word(tmp_path):
+    comparison = load(fake_results.make(tmp_path))
+    assert comparison.source_name() == "synthetic"
+    comparison.dataset["source"] = "coco"
+    assert comparison.source_name() == "coco"
+
+
 def test_best_epoch_is_the_earliest_of_the_best(tmp_path):
     run = load(fake_results.make(tmp_path, epochs=3)).run("torch", 0)
     for line, ap in zip(run.epochs, (0.2, 0.3, 0.3), strict=True):

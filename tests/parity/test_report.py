@@ -77,7 +77,7 @@ def test_one_framework_has_one_column_and_says_so(tmp_path):
     assert "AP: " not in head.replace("| AP", "")
     assert "Jittor" not in head
     assert "Not run: it needs two frameworks." in text
-    assert "Nothing here compares it with another framework." in text
+    assert "Only PyTorch was run. Nothing here compares it with another framework." in text
 
 
 def test_low_ap_is_hedged(tmp_path):
