@@ -4,8 +4,8 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
 
     probe.json         configuration, digests, state after loading, loss of every step of the trajectory, AP
     batches.npz        batches as this process prepared them
-    eval.npz           layers with their inputs, raw outputs and detections of validation images
-    train.npz          losses, matches, gradients and optimiser steps on one training batch; learning rates
+    eval.npz           layers with their inputs, raw outputs and detections of validation images, at shaken weights
+    train.npz          losses, matches, gradients and optimiser steps on one training batch, likewise; learning rates
     trajectory.jsonl   the lines of the engine over the first steps of training
     final.safetensors  weights at the end of it; the second framework evaluates those of the first
 """
@@ -21,6 +21,7 @@ import numpy as np
 from parity import engine, trace, weights
 from parity.align.files import Arrays, save_arrays
 from parity.align.queries import SCORES
+from parity.align.shake import shake
 from parity.config import load_run
 from parity.data.loader import Loader, batch_digest
 from parity.draws import Draws
@@ -34,6 +35,9 @@ from parity.train import framework_of
 
 OWN_KEYS = ("framework", "framework_options", "weights", "workers", "log_seconds")  # may differ between frameworks
 BATCHES = 3  # training batches that are compared; one more step would repeat the same code
+# Of the learning rates, for the optimiser steps on one batch. Every formula stays in use, but the steps are too short to
+# jump over the next kink of the loss (another match, another pixel), after which rounding would decide what follows.
+LR_FACTOR = 0.1
 COUNTER = "num_batches_tracked"
 
 
@@ -79,12 +83,15 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         "batches_sha256": [batch_digest(batch) for batch in [images, *batches]],
         "weights": check_loading(framework, initial),
     }
+    shaken = shake(initial, settings["seed"])
+    about["shaken_sha256"] = weights.weights_sha256(shaken)
+    framework.load_state(shaken)
     feed = Arrays(reference / "eval.npz").part("layer/") if reference else None
     arrays = trace.trace_eval(framework, images, layers=True, inputs=True, feed=feed)
     save_arrays(out / "eval.npz", arrays)
     del arrays, feed
 
-    arrays = probe_training(framework, settings, batches[0], initial, args.steps)
+    arrays = probe_training(framework, settings, batches[0], shaken, args.steps)
     factors = learning_rates(settings, data)
     groups = trace.prepare_training(framework, settings)
     about["groups"] = group_record(groups)
@@ -151,7 +158,9 @@ def probe_training(
     `buffer/<name>`: BatchNorm statistics, which the forward pass after the last step has moved once more.
     """
     draws = _PlanDraws(settings["seed"])
-    arrays = trace.trace_train(framework, settings, batch, draws, 0, steps, full_gradients=True, layers=True)
+    arrays = trace.trace_train(
+        framework, settings, batch, draws, 0, steps, full_gradients=True, layers=True, lr_factor=LR_FACTOR
+    )
     arrays = {name: a for name, a in arrays.items() if not name.startswith("layer/") or name == f"layer/{SCORES}"}
     kinds = {info.name: info.kind for info in framework.tensors() if COUNTER not in info.name}
 

@@ -1,0 +1,93 @@
+"""The ladder: rungs 0 to 10, each comparing two frameworks from the same file inputs.
+
+A rung that fails explains those above it: training is not worth comparing where one layer differs.
+"""
+
+from typing import Any
+
+from parity.align import lower_rungs, upper_rungs
+from parity.align.files import Probe
+from parity.align.result import FAIL, PASS, Rung
+from parity.align.tolerances import TOLERANCES
+
+SINGLE = "single framework"
+NAMES = (
+    "configuration",
+    "preprocessing",
+    "weights",
+    "forward, layer by layer",
+    "post-processing",
+    "losses and matches",
+    "gradients",
+    "optimiser steps",
+    "learning rates",
+    "training trajectory",
+    "AP with the same weights",
+)
+
+
+def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
+    """Judge two probes; the first is the reference. Returns what alignment.json holds.
+
+    verdict is "pass", "fail" or, with one probe only, "single framework": then nothing was compared between
+    frameworks, and only the loading of weights could be checked.
+    """
+    divergence, layers, trajectory = None, [], None
+    if second is None:
+        reason = f"only {first.framework} takes part: there is nothing to compare it with"
+        rungs = [Rung(i, name).skip(reason) for i, name in enumerate(NAMES)]
+        rungs[2] = lower_rungs.loading(first)
+    else:
+        rungs = [
+            lower_rungs.configuration(first, second),
+            lower_rungs.preprocessing(first, second),
+            lower_rungs.loading(first, second),
+        ]
+        rung, divergence, layers = lower_rungs.forward(first, second)
+        rungs += [
+            rung,
+            lower_rungs.detections(first, second),
+            upper_rungs.losses(first, second),
+            upper_rungs.gradients(first, second),
+            upper_rungs.steps(first, second),
+            upper_rungs.learning_rates(first, second),
+        ]
+        rung, trajectory = upper_rungs.training(first, second)
+        rungs += [rung, upper_rungs.same_weights(first, second)]
+    failed = any(rung.verdict == FAIL for rung in rungs)
+    verdict = FAIL if failed else SINGLE if second is None else PASS
+    sides = [probe for probe in (first, second) if probe is not None]
+    return {
+        "model": first.about["model"],
+        "variant": first.about["variant"],
+        "frameworks": [probe.framework for probe in sides],
+        "versions": {probe.framework: probe.about["versions"] for probe in sides},
+        "settings": first.about["settings"],
+        "verdict": verdict,
+        "passed": not failed,
+        "rungs": [rung.record() for rung in rungs],
+        "first_divergence": divergence,
+        "layers": layers,
+        "trajectory": trajectory,
+        "tolerances": {name: {"limit": t.limit, "peak": t.peak, "reason": t.reason} for name, t in TOLERANCES.items()},
+    }
+
+
+def summary(alignment: dict[str, Any]) -> list[str]:
+    """One line per rung for a terminal, and the verdict."""
+    lines = []
+    for rung in alignment["rungs"]:
+        number = ""
+        if rung["worst"] is not None:
+            number = f"{rung['worst']:.2e} of {rung['tolerance']:.0e} ({rung['measure']}), "
+        count = f"{rung['compared']} compared, " if rung["compared"] else ""
+        lines.append(f"{rung['rung']:>2} {rung['verdict']:<7} {rung['name']}: {count}{number}{rung['where']}")
+    names = " and ".join(alignment["frameworks"])
+    lines.append(f"alignment of {alignment['model']} {alignment['variant']}, {names}: {alignment['verdict']}")
+    return lines
+
+
+def failures(alignment: dict[str, Any]) -> list[str]:
+    """What failed, in words: the rung and the place."""
+    failed = [rung for rung in alignment["rungs"] if rung["verdict"] == FAIL]
+    return [f"rung {rung['rung']} ({rung['name']}) fails: {rung['where']}" for rung in failed]

@@ -1,0 +1,83 @@
+"""How much two frameworks may differ, and why. The only place where the ladder's tolerances stand.
+
+float32 keeps 24 bits: u = 2^-24 = 6e-8 per operation. A sum of n terms that is ordered differently ends about sqrt(n) u
+apart relative to its terms, so one convolution or linear layer (n up to 5000) differs by some 1e-6, and a network of a
+hundred of them by some 1e-5. A wrong epsilon, padding or layout differs by 1e-4 and more.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`limit` on the relative L2 difference of a tensor, or on the relative or absolute difference of a number.
+
+    `peak` bounds a tensor's largest absolute difference, relative to its largest absolute value: one wrong border
+    pixel hardly shows in an L2 norm.
+    """
+
+    limit: float
+    reason: str
+    peak: float | None = None
+
+
+EXACT = "The same NumPy code and the same bytes on both sides: nothing is rounded twice."
+
+TOLERANCES = {
+    "configuration": Tolerance(0, EXACT),
+    "batches": Tolerance(0, EXACT),
+    "weights": Tolerance(0, "Weights are copied, never computed with."),
+    "module": Tolerance(
+        5e-6,
+        "One module without modules inside, given the same input: one sum of at most a few thousand terms.",
+        peak=1e-4,
+    ),
+    "block": Tolerance(
+        5e-5,
+        "A module with others inside, given the same input: up to a hundred layers, and sampling at computed places.",
+        peak=1e-3,
+    ),
+    "layer": Tolerance(
+        5e-5, "Any depth of the network from the same images: rounding of up to a hundred layers adds up.", peak=1e-3
+    ),
+    "output": Tolerance(5e-5, "As a layer at full depth.", peak=1e-3),
+    "query tie": Tolerance(
+        2e-5, "Scores of two positions that a full-depth rounding error can exchange, relative to the largest score."
+    ),
+    "score": Tolerance(1e-4, "Absolute; a probability moves by a quarter of its logit's rounding error at most."),
+    "box": Tolerance(1e-4, "Share of the longer image side; coordinates are sigmoids of logits of full depth."),
+    "detections": Tolerance(
+        0.01, "Share of detections without a partner: at a tie in the scores either one may be cut off."
+    ),
+    "loss": Tolerance(1e-4, "Relative; a sum over queries of functions of outputs of full depth."),
+    "matches": Tolerance(0, "Queries assigned differently: an assignment has no rounding, except at equal costs."),
+    "gradient": Tolerance(
+        1e-3,
+        "Twice the depth of the forward pass, and BatchNorm's backward pass subtracts nearly equal sums.",
+        peak=1e-2,
+    ),
+    "gradient cosine": Tolerance(1e-5, "1 - cosine: half the square of the relative difference."),
+    "zero gradient": Tolerance(
+        1e-6,
+        "Norm relative to the largest: what is zero on paper (a bias before BatchNorm, the key bias of attention) is"
+        " the rounding left over from larger terms, and of no direction.",
+    ),
+    "step": Tolerance(
+        1e-3, "Relative, losses and gradient norms along the optimiser steps: Adam divides each gradient by its size."
+    ),
+    "delta": Tolerance(
+        1e-2,
+        "Change of a parameter, over elements whose gradient both frameworks know to 1 %. Of the others Adam makes"
+        " full-size steps of undetermined sign, so they are counted and not compared.",
+        peak=1e-1,
+    ),
+    "determined": Tolerance(1e-2, "Largest relative difference of a gradient's element that counts as known."),
+    "buffer": Tolerance(1e-3, "Running statistics after the optimiser steps follow the parameters.", peak=1e-2),
+    "learning rate": Tolerance(0, EXACT),
+    "trajectory": Tolerance(
+        1e-3, "Relative loss difference at any step. Training amplifies rounding, about tenfold every few dozen steps."
+    ),
+    "AP": Tolerance(
+        1e-3, "0.1 AP points: rounding exchanges detections of nearly equal scores or moves one over an IoU threshold."
+    ),
+}

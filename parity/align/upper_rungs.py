@@ -1,0 +1,180 @@
+"""Rungs 5 to 10: losses, gradients, optimiser steps, the schedule, training, AP."""
+
+from typing import Any
+
+import numpy as np
+
+from parity.align.compare import Difference, compare, zero_gradients
+from parity.align.files import Probe
+from parity.align.lower_rungs import judge_queries, match_queries
+from parity.align.queries import Queries
+from parity.align.result import Rung
+from parity.align.tolerances import TOLERANCES
+
+
+def relative(first: float, second: float) -> float:
+    """|second - first| / |first|; 0 for equal numbers, infinite for something beside nothing."""
+    return 0.0 if first == second else abs(second - first) / abs(first) if first else float("inf")
+
+
+def losses(first: Probe, second: Probe) -> Rung:
+    """Every component, the total, and which query was matched with which box."""
+    rung, limit = Rung(5, "losses and matches"), TOLERANCES["loss"].limit
+    queries = match_queries(first.train, second.train)
+    judge_queries(rung, queries)
+    names = [*first.train.under("loss/").values(), "total"]
+    for name in sorted(set(names) | set(second.train.under("loss/").values())):
+        if name not in first.train or name not in second.train:
+            rung.problem(f"{name}: only one framework computes it")
+            continue
+        a, b = float(first.train[name]), float(second.train[name])
+        rung.number(relative(a, b), limit, "relative", f"{name}: {a:.8g} and {b:.8g}")
+    pairs = 0
+    for name in first.train.under("match/"):
+        if not name.endswith("/src"):
+            continue
+        head = name.removesuffix("/src")
+        sides = [
+            _matched(probe, head, order) for probe, order in zip((first, second), _orders(queries, head), strict=True)
+        ]
+        pairs += len(sides[0])
+        differing = sorted(sides[0] ^ sides[1])
+        rung.number(len(differing), 0, "pairs", f"match {head}" + (f": {differing[:3]}" if differing else ""))
+    for name, key in first.train.under("assign/").items():
+        differing = np.flatnonzero(first.train[key] != second.train[key])
+        rung.number(len(differing), 0, "places", f"assign {name}" + (f": {differing[:3]}" if differing.size else ""))
+    rung.details |= {"matched_pairs": pairs, "components": len(names)}
+    return rung
+
+
+def _orders(queries: Queries | None, head: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Positions that name the queries of an image on both sides; None where the index itself is the name.
+
+    Denoising queries come with the ground truth, and are not picked.
+    """
+    image = head.rpartition("img")[2]
+    if queries is None or head.startswith("dn") or not image.isdigit():
+        return None, None
+    return queries.first[int(image)], queries.second[int(image)]
+
+
+def _matched(probe: Probe, head: str, positions: np.ndarray | None) -> set[tuple[int, int]]:
+    """{(query, box)} of one image, queries named by their position in the encoder where they were picked from it."""
+    source, target = (probe.train[f"match/{head}/{side}"].astype(np.int64) for side in ("src", "tgt"))
+    return set(zip((source if positions is None else positions[source]).tolist(), target.tolist(), strict=True))
+
+
+def gradients(first: Probe, second: Probe) -> Rung:
+    """Of every parameter. What is zero on paper is recognised and left out."""
+    rung, tolerance = Rung(6, "gradients"), TOLERANCES["gradient"]
+    sides = [probe.train.part("grad/") for probe in (first, second)]
+    for name in sorted(set(sides[0]) ^ set(sides[1])):
+        has = first.framework if name in sides[0] else second.framework
+        present = sides[0].get(name, sides[1].get(name))
+        if np.abs(present).max(initial=0) > 0:  # no gradient and a gradient of zero are the same
+            rung.problem(f"{name}: has a gradient in {has} only")
+    zero, one = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
+    for name in one:
+        rung.problem(f"{name}: the gradient is zero but for rounding in one framework only")
+    names = [name for name in sides[0] if name in sides[1] and name not in zero]
+    differences = [compare(name, sides[0][name], sides[1][name], tolerance) for name in names]
+    rung.tensors(differences, tolerance.limit, tolerance.peak)
+    for d in sorted(differences, key=lambda d: d.cosine)[:1]:
+        limit = TOLERANCES["gradient cosine"].limit
+        rung.number(max(0.0, 1 - d.cosine), limit, "1 - cosine", f"{d.name}: cosine {d.cosine:.9f}")
+    rung.compared = len(differences)
+    rung.details |= {"zero": sorted(zero), "median_relative_l2": _median(differences)}
+    return rung
+
+
+def _median(differences: list[Difference]) -> float | None:
+    return float(np.median([d.relative_l2 for d in differences])) if differences else None
+
+
+def steps(first: Probe, second: Probe) -> Rung:
+    """Optimiser steps on one batch: losses, norms, clipping, parameters, average, BatchNorm statistics."""
+    count = first.about["settings"]["steps"]
+    rung = Rung(7, f"{count} optimiser steps")
+    limit = TOLERANCES["step"].limit
+    for name in ("step_total", "step_grad_norm", "step_clip"):
+        if name in first.train and name in second.train:
+            for i, (a, b) in enumerate(zip(first.train[name], second.train[name], strict=True)):
+                rung.number(relative(a, b), limit, "relative", f"{name}[{i}]: {a:.8g} and {b:.8g}")
+        else:
+            rung.problem(f"{name}: missing")
+    known = _determined(first, second)
+    for prefix, quantity in (("delta", "delta"), ("ema_delta", "delta"), ("buffer", "buffer")):
+        tolerance, differences = TOLERANCES[quantity], []
+        for name, key in first.train.under(f"{prefix}/").items():
+            if key not in second.train:
+                rung.problem(f"{key}: missing in {second.framework}")
+                continue
+            a, b = first.train[key], second.train[key]
+            mask = known.get(name) if quantity == "delta" else None
+            if mask is not None:
+                if not mask.any():
+                    continue
+                a, b = np.where(mask, a, 0), np.where(mask, b, 0)
+            differences.append(compare(name, a, b, tolerance))
+        rung.tensors(differences, tolerance.limit, tolerance.peak, prefix)
+        rung.details[f"{prefix}_median_relative_l2"] = _median(differences)
+    total = sum(mask.size for mask in known.values())
+    rung.details["undetermined_share"] = 1 - sum(int(m.sum()) for m in known.values()) / max(1, total)
+    return rung
+
+
+def _determined(first: Probe, second: Probe) -> dict[str, np.ndarray]:
+    """Per parameter with a gradient: elements whose gradient both frameworks know well enough to fix Adam's step."""
+    limit = TOLERANCES["determined"].limit
+    sides = [probe.train.part("grad/") for probe in (first, second)]
+    zero, _ = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
+    return {
+        name: (np.abs(b - a) <= limit * np.abs(a)) & (name not in zero)
+        for name, a in sides[0].items()
+        if (b := sides[1].get(name)) is not None and b.shape == a.shape
+    }
+
+
+def learning_rates(first: Probe, second: Probe) -> Rung:
+    """The rate of every group at every step of the whole run."""
+    rung, tolerance = Rung(8, "learning rates"), TOLERANCES["learning rate"]
+    rung.tensors([compare("learning rate", first.train["lr"], second.train["lr"], tolerance)], 0, None)
+    if rung.verdict == "pass":
+        rung.where = f"{first.train['lr'].size} rates are equal"
+    return rung
+
+
+def training(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None]:
+    """The loss of the first steps of training; also returns the trajectory for the figure."""
+    rung, limit = Rung(9, "training trajectory"), TOLERANCES["trajectory"].limit
+    sides = [probe.about.get("trajectory") for probe in (first, second)]
+    if not all(sides):
+        return rung.skip("no trajectory was asked for"), None
+    totals = [side["total"] for side in sides]
+    if len(totals[0]) != len(totals[1]):
+        rung.problem(f"{len(totals[0])} steps and {len(totals[1])}")
+    differences = [relative(a, b) for a, b in zip(*totals, strict=False)]
+    for step, value in enumerate(differences, start=1):
+        a, b = totals[0][step - 1], totals[1][step - 1]
+        rung.number(value, limit, "relative", f"step {step} of {len(differences)}: loss {a:.8g} and {b:.8g}")
+    rung.details["median"] = float(np.median(differences))
+    trajectory = {probe.framework: total for probe, total in zip((first, second), totals, strict=True)}
+    return rung, {"relative_difference": differences, "total": trajectory, "limit": limit}
+
+
+def same_weights(first: Probe, second: Probe) -> Rung:
+    """AP of both frameworks with the weights at the end of the first one's trajectory."""
+    rung, limit = Rung(10, "AP with the same weights"), TOLERANCES["AP"].limit
+    sides = [probe.about.get("evaluation") for probe in (first, second)]
+    if not all(sides):
+        return rung.skip("no trajectory was asked for, so there are no weights to evaluate")
+    if sides[0]["weights_sha256"] != sides[1]["weights_sha256"]:
+        rung.problem("the two frameworks evaluated different weights")
+    for name in ("AP", "AP50"):
+        a, b = (side["metrics"][name] for side in sides)
+        if a is None or b is None:
+            rung.problem(f"{name}: not defined") if a != b else None
+            continue
+        rung.number(abs(b - a), limit, "absolute", f"{name} {a:.5f} and {b:.5f} on {sides[0]['images']} images")
+    rung.details["metrics"] = {p.framework: side["metrics"] for p, side in zip((first, second), sides, strict=True)}
+    return rung

@@ -1,0 +1,36 @@
+"""Compare the probes of two frameworks, rung by rung, and write alignment.json.
+
+    python workflow/scripts/align.py --first DIR [--second DIR] --out alignment.json [--strict]
+
+Prints one line per rung. With --strict the exit status is 1 when a rung fails. Without --second only what one
+framework can show by itself is judged.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from parity.align.files import Probe
+from parity.align.ladder import climb, failures, summary
+from parity.errors import UserError
+from parity.files import write_json
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", required=True, type=Path, help="Folder of the reference framework's probe.")
+    parser.add_argument("--second", type=Path, help="Folder of the other framework's probe.")
+    parser.add_argument("--out", required=True, type=Path, help="The file to write.")
+    parser.add_argument("--strict", action="store_true", help="Exit with status 1 when a rung fails.")
+    args = parser.parse_args()
+    try:
+        alignment = climb(Probe(args.first), Probe(args.second) if args.second else None)
+        write_json(args.out, alignment)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print("\n".join(summary(alignment)))
+    for line in failures(alignment):
+        print(line, file=sys.stderr)
+    sys.exit(1 if args.strict and failures(alignment) else 0)
