@@ -11,9 +11,9 @@ import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from make_venv import ROOT, venv_path
+
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; each list ends at the first failure
     "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py"])],
@@ -35,7 +35,7 @@ def run(name: str) -> tuple[bool, str, float]:
     start, words = time.monotonic(), ""
     for environment, arguments in SUITES[name]:
         print(f"\n== {name}: {' '.join(arguments)}", flush=True)
-        command = [str(ROOT / f".venvs/{environment}/bin/python"), *arguments]
+        command = [str(venv_path(ROOT / f"envs/{environment}.yaml") / "bin/python"), *arguments]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
