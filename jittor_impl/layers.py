@@ -111,6 +111,19 @@ def resize_nearest(x: Var, size: tuple[int, int]) -> Var:
     return nn.interpolate(x, size=tuple(size), mode="nearest")
 
 
+class AvgPool2d(nn.Module):
+    """Mean of 2x2 places, sizes rounded up: of what is there, at an odd border. Jittor refuses maps of 2x2 or less."""
+
+    def execute(self, x: Var) -> Var:
+        """[B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]."""
+        if min(x.shape[2:]) > 2:
+            return nn.avg_pool2d(x, 2, 2, 0, ceil_mode=True)
+        for dim in (2, 3):  # the mean over a border's one place is that over the place and its copy
+            if x.shape[dim] % 2:
+                x = jt.concat([x, x[:, :, -1:] if dim == 2 else x[:, :, :, -1:]], dim=dim)
+        return (x[:, :, ::2, ::2] + x[:, :, 1::2, ::2] + x[:, :, ::2, 1::2] + x[:, :, 1::2, 1::2]) / 4
+
+
 class ConvNorm(nn.Module):
     """Convolution without bias, normalisation, activation. `norm` is the class of the normalisation."""
 

@@ -4,7 +4,7 @@ Variant d: a stem of three 3x3 convolutions, the stride of a bottleneck in its 3
 average-pool before a 1x1 convolution.
 """
 
-from jittor_impl.layers import BatchNorm2d, ConvNorm, FrozenBatchNorm2d
+from jittor_impl.layers import AvgPool2d, BatchNorm2d, ConvNorm, FrozenBatchNorm2d
 from jittor_impl.runtime import jt
 
 Var, nn = jt.Var, jt.nn
@@ -17,7 +17,7 @@ class PooledShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, norm):
         super().__init__()
-        self.pool = nn.AvgPool2d(2, 2, 0, ceil_mode=True)
+        self.pool = AvgPool2d()
         self.conv = ConvNorm(in_channels, out_channels, 1, 1, norm=norm)
 
     def execute(self, x: Var) -> Var:

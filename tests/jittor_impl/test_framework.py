@@ -1,0 +1,410 @@
+"""The Jittor framework: optimiser, clipping, EMA, state, reach of gradients, inference stages, and looking inside."""
+
+import numpy as np
+import pytest
+
+from jittor_impl.framework import JittorFramework, reached_gradients
+from jittor_impl.inspect import count_macs
+from jittor_impl.layers import BatchNorm2d, MultiheadAttention
+from jittor_impl.models.rtdetr.deformable import MSDeformableAttention
+from jittor_impl.optim import clip_factor
+from jittor_impl.runtime import jt
+from parity.draws import Draws
+from parity.errors import UserError
+from parity.framework import Group
+
+nn = jt.nn
+EMBEDDING = "decoder.denoising_class_embed.weight"
+
+
+def adamw(framework, groups):
+    framework.make_optimizer("AdamW", groups, betas=[0.9, 0.999], eps=1e-8)
+
+
+def set_gradients(framework, gradients):
+    framework.accumulated = {name: jt.array(value) for name, value in gradients.items()}
+
+
+@pytest.mark.parametrize("setting", ["fast", "stock"])
+def test_adamw_and_its_groups_against_the_formula(framework, groups, setting):
+    fw = framework(ops=setting)
+    two = groups(fw)
+    adamw(fw, two)
+    rates, decays = [2e-3, 3e-4], [g.weight_decay for g in two]
+    rng = np.random.default_rng(0)
+    value = {n: fw.state()[n].astype(np.float64) for g in two for n in g.names}
+    first, second = ({n: np.zeros_like(v) for n, v in value.items()} for _ in range(2))
+    for t in (1, 2, 3):
+        gradients = {n: rng.normal(size=v.shape).astype(np.float32) for n, v in value.items()}
+        set_gradients(fw, gradients)
+        norm, factor = fw.optimizer_step(rates, 0.5)
+        want = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in gradients.values()))
+        assert norm == pytest.approx(want, rel=1e-5)
+        assert factor == pytest.approx(0.5 / want, rel=1e-4)
+        for group, lr, decay in zip(two, rates, decays, strict=True):
+            for n in group.names:
+                g = gradients[n] * factor
+                first[n] = 0.9 * first[n] + 0.1 * g
+                second[n] = 0.999 * second[n] + 0.001 * g * g
+                step = (first[n] / (1 - 0.9**t)) / (np.sqrt(second[n] / (1 - 0.999**t)) + 1e-8)
+                value[n] = value[n] * (1 - lr * decay) - lr * step
+    state = fw.state()
+    assert max(np.abs(state[n] - v).max() for n, v in value.items()) < 2e-6
+    assert fw.gradients() == {}
+
+
+def test_sgd_with_momentum_against_the_formula(framework):
+    fw = framework()
+    names = [t.name for t in fw.tensors() if t.kind == "parameter"]
+    fw.make_optimizer("SGD", [Group(names, 0.1, 0.01)], momentum=0.9)
+    name = names[0]
+    value, momentum = fw.state()[name].astype(np.float64), 0.0
+    for k in (1, 2):
+        gradient = np.full(value.shape, float(k), np.float32)
+        set_gradients(fw, {name: gradient})
+        fw.optimizer_step([0.1], None)
+        momentum = 0.9 * momentum + gradient + 0.01 * value
+        value = value - 0.1 * momentum
+    assert np.allclose(fw.state()[name], value, atol=1e-6)
+    assert np.allclose(fw.optimizer_state()[f"{name}/momentum_buffer"], momentum, atol=1e-5)
+
+
+def test_a_parameter_without_gradient_is_left_alone(framework, groups):
+    fw = framework()
+    adamw(fw, groups(fw))
+    before, name = fw.state(), groups(fw)[1].names[0]
+    set_gradients(fw, {name: np.ones(before[name].shape, np.float32)})
+    fw.optimizer_step([1e-2, 1e-2], None)
+    moved = [n for n, v in fw.state().items() if not np.array_equal(v, before[n])]
+    assert moved == [name]
+
+
+@pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (4.0, 0.8), (10.0, 1.0), (None, 1.0)])
+def test_clipping_is_by_the_norm_of_everything(limit, factor):
+    norm, applied = clip_factor([jt.array([3.0, 0.0]), jt.array([[4.0]])], limit)
+    assert norm == pytest.approx(5.0)
+    assert applied == pytest.approx(factor, rel=1e-6)
+
+
+def test_only_reached_parameters_have_gradients():
+    a, b, c, d = (jt.array(np.full(3, k, np.float32)) for k in (1, 2, 3, 4))
+    loss = (a * c.detach()).sum() + (d * 0).sum() + b.sum()
+    found = reached_gradients(loss, {"c": c, "a": a, "d": d, "b": b})
+    assert {n: g.numpy().tolist() for n, g in found.items()} == {"a": [3, 3, 3], "d": [0, 0, 0], "b": [1, 1, 1]}
+
+
+@pytest.mark.parametrize(("counts", "denoising"), [((0, 0), 12), ((2, 1), 0), ((2, 1), 12)])
+def test_without_boxes_or_denoising_only_the_class_embedding_is_not_reached(framework, batch, counts, denoising):
+    fw = framework(num_denoising=denoising)
+    result = fw.forward_backward(batch(counts), Draws(0), 0, extras=True)
+    gradients = fw.gradients()
+    missing = [t.name for t in fw.tensors() if t.kind == "parameter" and t.name not in gradients]
+    noisy = denoising > 0 and sum(counts) > 0
+    assert missing == ([] if noisy else [EMBEDDING])
+    assert any("_dn_" in name for name in result.losses) == noisy
+    assert all(np.isfinite(g).all() for g in gradients.values())
+    if noisy:
+        assert not gradients[EMBEDDING][3].any()  # the row that pads
+    if counts == (0, 0):
+        assert result.losses["loss_bbox"] == 0
+        assert result.losses["loss_vfl"] > 0
+        assert result.extras["match/main/img0/src"].shape == (0,)
+
+
+def test_ema_is_the_formula_for_every_floating_entry(framework, batch, groups):
+    fw = framework()
+    adamw(fw, groups(fw))
+    fw.start_ema()
+    want = {n: v.astype(np.float64) for n, v in fw.state().items()}
+    for step, decay in enumerate((0.5, 0.9)):
+        fw.forward_backward(batch(), Draws(step), 0)
+        fw.optimizer_step([1e-2, 1e-2], 0.1)
+        fw.update_ema(decay)
+        for name, value in fw.state().items():
+            if value.dtype.kind == "f":
+                want[name] = decay * want[name] + (1 - decay) * value
+    ema, state = fw.ema_state(), fw.state()
+    assert list(ema) == list(state)
+    assert all(np.allclose(ema[n], want[n], atol=1e-6) for n in ema)
+    mean = "backbone.conv1.conv1_1.norm.running_mean"
+    assert not np.allclose(ema[mean], state[mean], atol=1e-6)
+    assert int(ema["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 0
+    assert int(state["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 2
+
+
+def test_ema_weights_are_inside_only_while_inside(framework):
+    fw = framework()
+    fw.start_ema()
+    own = fw.state()
+    fw.load_ema({n: v + 1 for n, v in own.items()})
+    with pytest.raises(RuntimeError, match="stop"), fw.ema_weights():
+        inside = fw.state()
+        raise RuntimeError("stop")
+    assert all(np.array_equal(inside[n], own[n] + 1) for n in own)
+    assert all(np.array_equal(fw.state()[n], own[n]) for n in own)
+    assert [t.name for t in fw.tensors() if t.kind == "frozen"] == []
+
+
+def test_accumulation_adds_scaled_gradients_and_counts_one_step(framework, batch, groups):
+    one, two = framework(seed=1), framework(seed=2)
+    two.load_state(one.state())
+    for fw in (one, two):
+        adamw(fw, groups(fw))
+        fw.model.train()
+    one.forward_backward(batch(), Draws(0), 0)
+    first = one.gradients()
+    two.forward_backward(batch(), Draws(0), 0, scale=0.25)
+    quarter = two.gradients()
+    two.forward_backward(batch(), Draws(0), 0, scale=0.75)
+    both = two.gradients()
+    top = max(np.abs(g).max() for g in first.values())
+    assert list(first) == list(quarter) == list(both)
+    assert all(np.allclose(quarter[n], 0.25 * g, atol=1e-5 * top) for n, g in first.items())
+    assert all(np.allclose(both[n], g, atol=1e-5 * top) for n, g in first.items())
+    two.optimizer_step([1e-3, 1e-3], 0.1)
+    assert two.optimizer_state()["step"].tolist() == [1]
+    assert two.gradients() == {}
+
+
+def test_state_round_trip_and_the_order_of_tensors(framework):
+    one, two = framework(seed=1), framework(seed=2)
+    state = one.state()
+    assert [t.name for t in one.tensors()] == list(state)
+    assert all(t.shape == state[t.name].shape and t.dtype == str(state[t.name].dtype) for t in one.tensors())
+    assert not np.array_equal(
+        two.state()["backbone.conv1.conv1_1.conv.weight"], state["backbone.conv1.conv1_1.conv.weight"]
+    )
+    state["backbone.conv1.conv1_1.norm.num_batches_tracked"] = np.array(2**40)  # more than Jittor's integers hold
+    two.load_state(state)
+    assert all(np.array_equal(v, state[n]) for n, v in two.state().items())
+    state["backbone.conv1.conv1_1.conv.weight"][:] = 7  # copies: neither model notices
+    assert not (one.state()["backbone.conv1.conv1_1.conv.weight"] == 7).any()
+    assert not (two.state()["backbone.conv1.conv1_1.conv.weight"] == 7).any()
+
+
+def test_loading_names_what_is_missing_unknown_or_wrong_and_changes_nothing(framework):
+    fw = framework()
+    state, name = fw.state(), "encoder.input_proj.0.0.weight"
+    other = {n: v + 1 for n, v in state.items()}
+    bad = {
+        "is missing": {n: v for n, v in other.items() if n != name},
+        "not an entry": other | {"encoder.more": np.zeros(1, np.float32)},
+        r"has shape \[3\]": other | {name: np.zeros(3, np.float32)},
+        "is int64": other | {name: np.zeros(state[name].shape, np.int64)},
+    }
+    for message, arrays in bad.items():
+        with pytest.raises(UserError, match=message):
+            fw.load_state(arrays)
+    assert all(np.array_equal(v, state[n]) for n, v in fw.state().items())
+
+
+def test_groups_must_hold_every_parameter_once(framework, groups):
+    fw = framework()
+    two = groups(fw)
+    wrong = [
+        [Group(two[0].names, 1e-3, 0.0)],
+        [*two, Group([two[0].names[0]], 1e-3, 0.0)],
+        [*two, Group(["encoder.none"], 1e-3, 0.0)],
+    ]
+    for case in wrong:
+        with pytest.raises(UserError, match="parameter groups"):
+            adamw(fw, case)
+    with pytest.raises(UserError, match="Lion"):
+        fw.make_optimizer("Lion", two)
+
+
+def test_training_continues_exactly_from_saved_state(framework, batch, groups):
+    one, two = framework(seed=1), framework(seed=2)
+    for fw in (one, two):
+        adamw(fw, groups(fw))
+        fw.start_ema()
+    for step, counts in enumerate([(0, 0), (2, 1)]):  # without boxes the class embedding gets no step
+        one.forward_backward(batch(counts), Draws(step), 0)
+        one.optimizer_step([1e-3, 1e-3], 0.1)
+        one.update_ema(0.9)
+    saved = one.optimizer_state()
+    assert saved["step"].tolist() == [2]
+    assert saved[f"{EMBEDDING}/step"].tolist() == [1]
+    two.load_state(one.state())
+    two.load_optimizer_state(saved)
+    two.load_ema(one.ema_state())
+    totals = []
+    for fw in (one, two):
+        totals.append(fw.forward_backward(batch((1, 2), seed=5), Draws(9), 0).total)
+        fw.optimizer_step([1e-3, 1e-3], 0.1)
+        fw.update_ema(0.9)
+    assert totals[0] == totals[1]
+    for a, b in ((one.state(), two.state()), (one.ema_state(), two.ema_state())):
+        assert all(np.array_equal(a[n], b[n]) for n in a)
+    assert one.optimizer_state().keys() == two.optimizer_state().keys()
+
+
+def test_optimizer_state_that_does_not_fit_is_refused(framework, groups):
+    fw = framework()
+    adamw(fw, groups(fw))
+    name = groups(fw)[0].names[0]
+    with pytest.raises(UserError, match="other/exp_avg"):
+        fw.load_optimizer_state({"step": np.array([1]), "other/exp_avg": np.zeros(1)})
+    with pytest.raises(UserError, match="step"):
+        fw.load_optimizer_state({})
+    with pytest.raises(UserError, match=r"has shape \[1\]"):
+        fw.load_optimizer_state(
+            {"step": np.array([1]), f"{name}/exp_avg": np.zeros(1), f"{name}/exp_avg_sq": np.zeros(1)}
+        )
+
+
+def test_training_leaves_no_growing_graph_behind(framework, batch, groups):
+    fw = framework()
+    adamw(fw, groups(fw))
+    fw.start_ema()
+    alive = []
+    for step in range(4):
+        fw.forward_backward(batch(), Draws(step), 0)
+        fw.optimizer_step([1e-3, 1e-3], 0.1)
+        fw.update_ema(0.9)
+        alive.append(jt.liveness_info()["lived_vars"])
+    assert alive[3] == alive[2]
+    assert all(t.kind == "parameter" for t in fw.tensors() if t.kind != "buffer")
+
+
+def test_evaluation_between_steps_changes_no_training(framework, batch, groups):
+    one, two = framework(seed=1), framework(seed=2)
+    two.load_state(one.state())
+    totals = []
+    for fw in (one, two):
+        adamw(fw, groups(fw))
+        fw.start_ema()
+        for step in range(2):
+            totals.append(fw.forward_backward(batch(), Draws(step), 0).total)
+            fw.optimizer_step([1e-3, 1e-3], 0.1)
+            fw.update_ema(0.9)
+            if fw is two:
+                with fw.ema_weights():
+                    fw.predict(batch())
+    assert totals[:2] == totals[2:]
+    assert all(np.array_equal(v, one.state()[n]) for n, v in two.state().items())
+
+
+def test_forward_backward_reports_losses_and_extras(framework, batch):
+    fw = framework()
+    plain = fw.forward_backward(batch(), Draws(0), 0)
+    assert plain.extras == {}
+    assert sum(plain.losses.values()) == pytest.approx(plain.total, rel=1e-5)
+    extras = fw.forward_backward(batch(), Draws(0), 0, extras=True).extras
+    assert extras["output/pred_logits"].shape == (2, 20, 3)
+    assert extras["topk_ind"].shape == (2, 20)
+    assert extras["topk_ind"].dtype == np.int64
+    assert extras["match/aux_2/img1/tgt"].dtype == np.int64
+    assert sorted(extras["match/main/img1/tgt"].tolist()) == [0, 1, 2]
+
+
+def test_prediction_is_the_three_stages_and_leaves_the_state_alone(framework, batch):
+    fw = framework()
+    before, data = fw.state(), batch()
+    inputs = fw.to_device(data)
+    outputs = fw.forward(inputs)
+    found, again = fw.postprocess(outputs, inputs), fw.predict(data)
+    assert found[0].boxes.shape == (60, 4)
+    assert found[0].boxes.dtype == np.float32
+    assert found[0].labels.dtype == np.int64
+    assert np.array_equal(found[1].scores, again[1].scores)
+    assert set(fw.raw_outputs(outputs)) == {"pred_logits", "pred_boxes", "topk_ind"}
+    assert all(np.array_equal(v, before[n]) for n, v in fw.state().items())
+
+
+def test_stock_operators_compute_what_fast_ones_do(framework, batch):
+    fast, results = framework(), []
+    state = fast.state()
+    for setting in ("fast", "stock"):
+        fw = framework(ops=setting)
+        fw.load_state(state)
+        results.append((fw.forward_backward(batch(), Draws(0), 0), fw.gradients(), fw.state()))
+        assert fw.versions()["operators"] == setting
+    (a, ga, sa), (b, gb, sb) = results
+    assert a.total == pytest.approx(b.total, rel=1e-4)
+    assert list(ga) == list(gb)
+    errors = [np.linalg.norm(ga[n] - gb[n]) / np.linalg.norm(ga[n]) for n in ga if np.linalg.norm(ga[n]) > 1e-3]
+    assert np.median(errors) < 1e-2
+    assert all(np.allclose(sa[n], sb[n], rtol=1e-3, atol=1e-4) for n in sa)
+
+
+def test_layers_are_recorded_under_module_paths(framework, batch):
+    fw = framework()
+    with fw.record_layers() as recorded:
+        fw.forward(fw.to_device(batch()))
+    assert recorded["encoder[0]"].shape == (2, 32, 8, 8)
+    assert recorded["encoder.encoder.0"].shape == (2, 4, 32)
+    assert recorded["decoder.decoder.layers.0.self_attn[0]"].shape == (2, 20, 32)
+    assert recorded["decoder.query_pos_head#2"].shape == (2, 20, 32)
+    assert "decoder.query_pos_head#3" not in recorded
+    count = len(recorded)
+    fw.forward(fw.to_device(batch()))
+    assert len(recorded) == count
+
+
+def test_modules_answer_to_inputs_that_are_fed(framework, batch):
+    fw, name = framework(), "backbone.res_layers.0.blocks.0"
+    with fw.record_layers(inputs=True) as own:
+        fw.forward(fw.to_device(batch()))
+    feed = {key: value for key, value in own.items() if "@in" in key}
+    with fw.record_layers(feed=feed) as same:
+        fw.forward(fw.to_device(batch()))
+    fed = [key for key in same if key.endswith("@fed")]
+    assert f"{name}@fed" in fed
+    # not bit for bit: what is fused with what depends on what is asked for
+    assert all(np.allclose(same[key], own[key.removesuffix("@fed")], rtol=1e-4, atol=1e-5) for key in fed)
+    with fw.record_layers(feed={f"{name}@in0": feed[f"{name}@in0"] * 2}) as other:
+        fw.forward(fw.to_device(batch()))
+    assert [key for key in other if key.endswith("@fed")] == [f"{name}@fed"]
+    assert not np.allclose(other[f"{name}@fed"], other[name])
+
+
+class One(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "macs"),
+    [
+        (lambda: nn.Conv2d(4, 6, 3, 2, 1, groups=2), lambda: (jt.zeros((1, 4, 8, 8)),), 6 * 4 * 4 * 2 * 9),
+        (lambda: nn.Linear(5, 7), lambda: (jt.zeros((3, 5)),), 3 * 5 * 7),
+        # three input projections and the output's, then query * key and weight * value
+        (
+            lambda: MultiheadAttention(8, 2),
+            lambda: [jt.zeros((1, 5, 8))] * 3,
+            4 * 5 * 8 * 8 + 2 * 5 * 5 * 8,
+        ),
+        # 6 queries, 10 positions: offsets, weights, values, output; then 5 per sampled value
+        (
+            lambda: MSDeformableAttention(8, 2, 1, 3),
+            lambda: (jt.zeros((1, 6, 8)), jt.zeros((1, 6, 4)) + 0.5, jt.zeros((1, 10, 8)), [(5, 2)]),
+            6 * 8 * 12 + 6 * 8 * 6 + 10 * 64 + 6 * 64 + 6 * 8 * 3 * 5,
+        ),
+        (lambda: BatchNorm2d(4), lambda: (jt.zeros((1, 4, 2, 2)),), 0),
+    ],
+)
+def test_macs_by_hand(make, inputs, macs):
+    model = One(make())
+    assert count_macs(model, lambda: model.inner(*inputs())) == macs
+
+
+def test_macs_of_the_model_grow_with_the_batch(framework, batch):
+    fw = framework()
+    assert fw.macs(batch((0, 0))) == 2 * fw.macs(batch((0,)))
+
+
+def test_versions_device_and_memory(framework):
+    fw = framework()
+    assert next(iter(fw.versions())) == "jittor"
+    assert fw.versions()["onednn"].startswith("2.6")
+    assert fw.device_memory() is None
+    with pytest.raises(UserError, match="device: tpu"):
+        JittorFramework("tpu")
+    with pytest.raises(UserError, match="cuda is not there"):
+        JittorFramework("cuda")
+    with pytest.raises(UserError, match="dtype: float64"):
+        JittorFramework("cpu", 1, {"dtype": "float64"})
+    with pytest.raises(UserError, match="ops='slow'"):
+        JittorFramework("cpu", 1, {"ops": "slow"})

@@ -1,0 +1,82 @@
+"""Importing Jittor: the oneDNN wheels are linked where it looks, its core is compiled once, settings are in place."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jittor_impl import runtime
+
+
+def links(home: Path) -> dict[str, str]:
+    root = home / ".cache/jittor/mkl" / runtime.ONEDNN
+    return {str(p.relative_to(root)): os.readlink(p) for p in sorted(root.rglob("*")) if p.is_symlink()}
+
+
+def test_onednn_is_linked_from_the_wheels_and_again_without_harm(tmp_path):
+    runtime.link_onednn(tmp_path)
+    first = links(tmp_path)
+    assert sorted(first) == ["include", "lib/libdnnl.so.2", "lib/libmkldnn.so"]
+    assert all(Path(target).exists() and target.startswith(sys.prefix) for target in first.values())
+    runtime.link_onednn(tmp_path)
+    assert links(tmp_path) == first
+
+
+def test_a_link_to_another_virtualenv_is_replaced(tmp_path):
+    folder = tmp_path / ".cache/jittor/mkl" / runtime.ONEDNN / "lib"
+    folder.mkdir(parents=True)
+    (folder / "libdnnl.so.2").symlink_to("/nowhere/libdnnl.so.2")
+    runtime.link_onednn(tmp_path)
+    assert Path(links(tmp_path)["lib/libdnnl.so.2"]).exists()
+
+
+def test_missing_wheels_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="install onednn-cpu-gomp"):
+        runtime.link_onednn(tmp_path)
+
+
+def test_a_warm_cache_starts_no_process(tmp_path, monkeypatch):
+    cache = tmp_path / ".cache/jittor"
+    cache.mkdir(parents=True)
+    (cache / f"ready-{Path(sys.prefix).name}").touch()
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("compiled again"))
+    runtime.warm(tmp_path)
+
+
+@pytest.mark.parametrize(("outputs", "starts"), [(["", "alive 4.0"], 2), (["alive 4.0"], 1)])
+def test_warming_repeats_an_import_that_ended_early(tmp_path, monkeypatch, outputs, starts):
+    (tmp_path / ".cache/jittor").mkdir(parents=True)
+    answers = iter(outputs)
+    started = []
+
+    def run(command, **options):
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout=next(answers), stderr="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    runtime.warm(tmp_path)
+    assert len(started) == starts
+    assert (tmp_path / ".cache/jittor" / f"ready-{Path(sys.prefix).name}").exists()
+
+
+def test_warming_gives_up_with_what_the_import_said(tmp_path, monkeypatch):
+    (tmp_path / ".cache/jittor").mkdir(parents=True)
+    answer = subprocess.CompletedProcess([], 0, stdout="", stderr="no compiler")
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: answer)
+    with pytest.raises(RuntimeError, match="no compiler"):
+        runtime.warm(tmp_path)
+
+
+def test_jittor_runs_with_the_pinned_onednn_and_leaves_home_alone():
+    assert runtime.onednn_version().startswith("2.6.")
+    assert float((runtime.jt.ones(2) + 1).sum().item()) == 4
+    assert os.environ["HOME"] != str(runtime.HOME)
+
+
+def test_an_import_tells_nobody_else_where_its_cache_is():
+    code = "import os; home = os.environ['HOME']; import jittor_impl.runtime; print('same', os.environ['HOME'] == home)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=runtime.ROOT)
+    assert run.stdout.strip().endswith("same True"), run.stderr
