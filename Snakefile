@@ -17,6 +17,7 @@ include: "workflow/rules/envs.smk"  # envs/*.yaml with conda, or as virtualenvs
 include: "workflow/rules/inputs.smk"  # what the rules are given
 include: "workflow/rules/data.smk"  # images and annotations
 include: "workflow/rules/weights.smk"  # the initial weights, the same for every framework
+include: "workflow/rules/align.smk"  # do both frameworks compute the same, rung by rung?
 include: "workflow/rules/train.smk"  # one run per framework and seed
 include: "workflow/rules/evaluate.smk"  # the same weights in the other framework
 include: "workflow/rules/profile.smk"  # speed and memory, alone on the machine

@@ -155,6 +155,15 @@ def weights_id(resolved: dict[str, Any]) -> str:
     return digest({key: resolved[key] for key in ("model", "variant", "options", "init")})[:8]
 
 
+def alignment_id(resolved: dict[str, Any], align: dict[str, Any], frameworks: list[str], seed: int) -> str:
+    """Hash of what the alignment ladder depends on; whether training waits for it (`gate`) is no part of it."""
+    keys = [*IDENTITY_KEYS, "label_space", "train", "init", "evaluate"]
+    depends = {key: resolved[key] for key in keys} | {"data": resolved["data"]["id"], "seed": seed}
+    depends["align"] = {key: value for key, value in align.items() if key != "gate"}
+    depends["frameworks"] = [[name, framework_options(resolved, name)] for name in frameworks]
+    return digest(depends)[:8]
+
+
 def profile_id(resolved: dict[str, Any], profile: dict[str, Any] | None = None) -> str:
     """Hash of what a profile depends on: the model, its input, and how it is measured."""
     depends = {key: resolved[key] for key in IDENTITY_KEYS}

@@ -19,7 +19,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     seen: dict[tuple, str] = {}
     stored: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         key = (array.dtype.str, array.shape, hashlib.sha256(array.tobytes()).digest())
         if array.nbytes > 256 and key in seen:
             stored[ALIAS + name] = np.array(seen[key])

@@ -37,7 +37,10 @@ if verb == "train":
     if f"framework: {os.environ.get('STANDIN_FAILS')}\\n" in Path(given["--config"]).read_text():
         sys.exit("stand-in: told to fail")
     files = [out / name for name in ("last.safetensors", "ema.safetensors", "coco.json", "detections.json", "run.json")]
+if verb == "probe":
+    files = [out / "probe.json"]
 for file in files:
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}")
 if verb == "convert":
     Path(f"{out}.report.json").write_text("{}")
@@ -53,6 +56,18 @@ for name in {names!r}:
     file = out if name == "." else out / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{{}}")
+'''
+
+ALIGN = '''"""Stands in for the comparison: the ladder passes unless it is told to fail."""
+import json, os, sys
+from pathlib import Path
+if False:
+    {imports}
+verdict = os.environ.get("STANDIN_LADDER", "pass")
+rung = {{"rung": 6, "name": "gradients", "verdict": verdict, "worst": 0.5, "tolerance": 0.001, "measure": "peak"}}
+rung |= {{"compared": 3, "where": "decoder.fake.weight[0]: 1 and 2"}}
+about = {{"model": "rtdetr", "variant": "tiny", "frameworks": ["torch", "jittor"], "verdict": verdict, "rungs": [rung]}}
+Path(sys.argv[sys.argv.index("--out") + 1]).write_text(json.dumps(about))
 '''
 
 SCRIPTS = {
@@ -80,10 +95,11 @@ class Project:
             (package / "models/rtdetr.py").touch()
             (package / "__main__.py").write_text(FRAMEWORK)
             (folder / f"envs/{framework}.yaml").write_text(f"# {framework}\n{ENV_FILE}")
-        for name, outputs in SCRIPTS.items():
+        for name, outputs in (SCRIPTS | {"align": None}).items():
             script = folder / f"workflow/scripts/{name}.py"
-            imports = re.findall(r"^(?:from|import) parity.*", script.read_text(), re.M)
-            script.write_text(SCRIPT.format(imports="; ".join(imports), names=outputs))
+            imports = "; ".join(re.findall(r"^(?:from|import) parity.*", script.read_text(), re.M))
+            text = SCRIPT.format(imports=imports, names=outputs) if outputs else ALIGN.format(imports=imports)
+            script.write_text(text)
         workflow_env = subprocess.run(
             [sys.executable, "workflow/scripts/make_venv.py", "envs/workflow.yaml"],
             cwd=folder,

@@ -7,11 +7,14 @@ import pytest
 
 REPORT = {"collect": 1, "figures": 1, "report": 1}
 CROSS = {"cross_config": 2, "cross_predict": 2, "cross_evaluate": 2}
+LADDER = {"align": 1, "publish_alignment": 1, "gate": 1}
+ALIGN = {"align_config": 2, "probe": 2, **LADDER}
 DEFAULT = {
     "dataset": 1,
     "weights": 1,
     "convert": 1,
     "publish_weights": 1,
+    **ALIGN,
     "run_config": 2,
     "train": 2,
     **CROSS,
@@ -50,6 +53,9 @@ def test_one_framework_needs_nothing_of_the_other(empty_project):
         "weights": 1,
         "convert": 1,
         "publish_weights": 1,
+        **ALIGN,
+        "align_config": 1,
+        "probe": 1,
         "run_config": 1,
         "train": 1,
         "profile_config": 2,
@@ -79,11 +85,11 @@ def test_a_finished_report_is_left_alone(done_project):
 
 
 def test_epochs_retrain_both_and_measure_nothing_again(done_project):
-    assert done_project.jobs("--config", "epochs=3") == {"run_config": 2, "train": 2, **CROSS, **REPORT}
+    assert done_project.jobs("--config", "epochs=3") == {**ALIGN, "run_config": 2, "train": 2, **CROSS, **REPORT}
 
 
 def test_one_framework_afterwards_only_changes_the_report(done_project):
-    kept = {"publish_profile": 1}
+    kept = {"publish_profile": 1, "align_config": 1, "probe": 1, **LADDER}
     assert done_project.jobs("--config", "framework=jittor") == kept | REPORT
     assert done_project.jobs("--config", "framework=torch") == kept | {"publish_weights": 1} | REPORT
 
@@ -104,7 +110,7 @@ def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
     overlay = tmp_path / "model.yaml"
     overlay.write_text("models: {rtdetr: {train: {optimizer: {lr: 3.0e-4}}}}\n")
     jobs = done_project.jobs("--configfile", str(overlay))
-    assert jobs == {"run_config": 2, "train": 2, **CROSS, **REPORT}
+    assert jobs == {**ALIGN, "run_config": 2, "train": 2, **CROSS, **REPORT}
 
 
 def test_how_often_progress_is_logged_retrains_nothing(done_project, tmp_path):
@@ -129,6 +135,7 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
         ("parity/figures/style.py", {"figures": 1, "report": 1}),
         ("parity/report_index.py", {"figures": 1, "report": 1}),
         ("workflow/scripts/evaluate.py", {"cross_evaluate": 2, **REPORT}),
+        ("parity/align/tolerances.py", LADDER | REPORT),
     ],
 )
 def test_an_edit_of_what_comes_after_training_does_not_retrain(done_project, file, expected):
@@ -141,6 +148,34 @@ def test_an_edit_of_the_loop_retrains_both_and_draws_no_new_weights(done_project
         jobs = done_project.jobs()
     assert jobs["train"] == 2
     assert "weights" not in jobs and "dataset" not in jobs
+
+
+def test_a_failed_ladder_stops_training_and_says_where(project):
+    arguments = ("--until", "train", "--config", "framework=torch")
+    run = project.snakemake(*arguments, STANDIN_LADDER="fail")
+    assert run.returncode == 1
+    assert "rung 6 (gradients) fails: decoder.fake.weight[0]: 1 and 2" in run.stdout
+    assert not list(project.folder.glob("results/rtdetr/runs/torch/*/run.json"))
+    assert project.jobs(*arguments)["gate"] == 1
+
+
+def test_without_the_gate_training_starts_and_the_verdict_is_kept(project, tmp_path):
+    overlay = tmp_path / "gate.yaml"
+    overlay.write_text("align: {gate: false}\n")
+    arguments = ("--until", "train", "--config", "framework=torch", "--configfile", str(overlay))
+    assert project.snakemake(*arguments, STANDIN_LADDER="fail").returncode == 0
+    assert len(list(project.folder.glob("results/rtdetr/runs/torch/*/run.json"))) == 1
+    text = (project.folder / "results/rtdetr/alignment/gate.txt").read_text()
+    assert text.startswith("gate off") and "rung 6 (gradients) fails" in text
+
+
+def test_the_gate_and_how_far_the_ladder_goes_retrain_nothing(done_project, tmp_path):
+    overlay = tmp_path / "align.yaml"
+    overlay.write_text("align: {gate: false}\n")
+    assert done_project.jobs("--configfile", str(overlay)) == {"gate": 1, **REPORT}
+    overlay.write_text("align: {trajectory_steps: 20}\n")
+    jobs = done_project.jobs("--configfile", str(overlay))
+    assert jobs["probe"] == 2 and "train" not in jobs and "cross_predict" not in jobs
 
 
 def test_going_back_costs_only_the_report(project):

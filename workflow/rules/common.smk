@@ -38,6 +38,7 @@ wildcard_constraints:
     run=r"e\d+-[0-9a-f]{8}-s\d+",
     seed=r"\d+",
     weights_id=r"[0-9a-f]{8}",
+    alignment_id=r"[0-9a-f]{8}",
     setting="torch|jittor|jittor-stock",
 
 
@@ -89,6 +90,12 @@ def profile_settings():
     replaced = config["jittor"]["ops"] == "fast" and config["device"] == "cpu"
     stock = ["jittor-stock"] if "jittor" in FRAMEWORKS and replaced and config["profile"]["stock"] else []
     return [*FRAMEWORKS, *stock]
+
+
+def alignment_dir(model):
+    """Folder of the alignment ladder, named by what it depends on; it stands on the weights of the first seed."""
+    identity = parity_config.alignment_id(resolved(model), config["align"], FRAMEWORKS, config["seeds"][0])
+    return f"{RESULTS}/{model}/alignment/{identity}"
 
 
 def framework_of(setting):

@@ -37,6 +37,44 @@ def published_weights(wildcards):
     return [f"{folder}/{name}" for name in ["init.safetensors", *converted]]
 
 
+# ---- alignment
+
+
+def align_yaml(wildcards):
+    """The resolved configuration of a probe as JSON: that of the first seed's run."""
+    model, seed = wildcards.model, config["seeds"][0]
+    configured(os.path.basename(alignment_dir(model)), wildcards.alignment_id)
+    settings = run_settings(model, wildcards.framework, seed, f"{weights_dir(model, seed)}/init.safetensors")
+    return json.dumps(settings)
+
+
+def probe_requirements(wildcards):
+    """What a probe reads; every framework but the first is fed with what the first one recorded."""
+    needs = {"manifest": f"{DATASET}/manifest.json"}
+    needs["weights"] = f"{weights_dir(wildcards.model, config['seeds'][0])}/init.safetensors"
+    if wildcards.framework != FRAMEWORKS[0]:
+        needs["reference"] = f"{alignment_dir(wildcards.model)}/{FRAMEWORKS[0]}/probe.json"
+    return needs
+
+
+def probe_reference(wildcards, input):
+    """The option that names the first framework's folder."""
+    return f"--reference {os.path.dirname(input.reference)}" if "reference" in input.keys() else ""
+
+
+def probe_arguments():
+    """How far a probe goes. One framework alone has nobody to compare a training with."""
+    align = config["align"]
+    steps = align["trajectory_steps"] if len(FRAMEWORKS) > 1 else 0
+    return f"--images {align['images']} --steps {align['steps']} --trajectory {steps}"
+
+
+def align_arguments(model):
+    """The folders that are compared."""
+    names = ("first", "second")
+    return " ".join(f"--{name} {alignment_dir(model)}/{fw}" for name, fw in zip(names, FRAMEWORKS))
+
+
 # ---- training, and the same weights in the other framework
 
 
@@ -59,6 +97,7 @@ def train_requirements(wildcards):
     framework, seed = own_run(wildcards)
     folder = weights_dir(wildcards.model, seed)
     needs = {"manifest": f"{DATASET}/manifest.json", "weights": f"{folder}/init.safetensors"}
+    needs["gate"] = ancient(f"{RESULTS}/{wildcards.model}/alignment/gate.txt")
     if framework == "jittor":
         needs["conversion"] = f"{folder}/conversion.json"
     return needs
@@ -97,6 +136,7 @@ def compared_files(wildcards):
     """Everything that a report is made from, as files that rules make."""
     model = wildcards.model
     files = [f"{DATASET}/manifest.json", f"{RESULTS}/{model}/weights/published.txt"]
+    files.append(f"{RESULTS}/{model}/alignment/alignment.json")
     for run in compared_runs(model):
         files += [f"{run['dir']}/{name}" for name in ("run.yaml", "run.json", "coco.json", "detections.json")]
         files += [f"{folder}/coco.json" for folder in run["cross"].values()]
@@ -120,6 +160,18 @@ def reproduce(model):
                 f"{python(other)} -m {other}_impl predict --config {cross}/run.yaml"
                 f" --weights {folder}/{final_weights(model)} --out {cross}/detections.json"
             )
+    for framework in FRAMEWORKS:
+        folder, first = f"{alignment_dir(model)}/{framework}", FRAMEWORKS[0]
+        reference = "" if framework == first else f" --reference {alignment_dir(model)}/{first}"
+        commands[f"probe {framework}"] = (
+            f"{python(framework)} -m {framework}_impl probe --config {folder}.run.yaml"
+            f" --weights {weights_dir(model, config['seeds'][0])}/init.safetensors"
+            f" --out {folder}{reference} {probe_arguments()}"
+        )
+    commands["align"] = (
+        f"{python('workflow')} {os.path.relpath(ROOT)}/workflow/scripts/align.py {align_arguments(model)}"
+        f" --out {alignment_dir(model)}/alignment.json --strict"
+    )
     for setting in profile_settings():
         framework, _, stock = setting.partition("-")
         file = f"{profile_dir(model)}/{setting}"
@@ -147,7 +199,7 @@ def comparison(wildcards):
         "profiles": {setting: f"{profile_dir(model)}/{setting}.json" for setting in profile_settings()},
         "dataset": DATASET,
         "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
-        "alignment": None,
+        "alignment": f"{RESULTS}/{model}/alignment/alignment.json",
         "config": run | {key: config[key] for key in shared} | {"dataset": config["data"]},
         "margins": config["margins"],
         "commands": reproduce(model),

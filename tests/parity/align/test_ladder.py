@@ -1,0 +1,191 @@
+import json
+
+import numpy as np
+import pytest
+
+from parity.align.files import Probe
+from parity.align.ladder import climb, failures, summary
+from parity.errors import UserError
+from tests.parity.align.fake_probe import probe
+
+
+def judged(tmp_path, first: dict | None = None, **second):
+    """alignment.json of two fake probes, the second one with `changes`."""
+    a = probe(tmp_path / "a", "one", **(first or {}))
+    return climb(Probe(a), Probe(probe(tmp_path / "b", "two", fed=True, **second)))
+
+
+def failed(alignment) -> list[int]:
+    return [rung["rung"] for rung in alignment["rungs"] if rung["verdict"] == "fail"]
+
+
+def test_equal_probes_pass_every_rung(tmp_path):
+    alignment = judged(tmp_path)
+    assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 11
+    assert (alignment["verdict"], alignment["passed"]) == ("pass", True)
+    assert alignment["first_divergence"] is None
+    assert alignment["trajectory"]["relative_difference"] == [0.0, 0.0]
+    assert failures(alignment) == []
+    assert len(summary(alignment)) == 12
+    json.dumps(alignment, allow_nan=False)
+
+
+def test_one_framework_alone_passes_as_such(tmp_path):
+    alignment = climb(Probe(probe(tmp_path / "a", "one")))
+    verdicts = {rung["rung"]: rung["verdict"] for rung in alignment["rungs"]}
+    assert verdicts == dict.fromkeys(range(11), "skipped") | {2: "pass"}
+    assert alignment["verdict"] == "single framework"
+    assert "only one takes part" in alignment["rungs"][6]["where"]
+
+
+def scale(name, factor, at=...):
+    """A change that multiplies (part of) an array."""
+
+    def change(arrays):
+        arrays[name] = np.array(arrays[name])
+        arrays[name][at] *= factor
+
+    return change
+
+
+def put(path, value):
+    """A change of one entry of nested mappings."""
+
+    def change(mapping):
+        *parents, last = path
+        for key in parents:
+            mapping = mapping[key]
+        mapping[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("rung", "where", "change"),
+    [
+        (0, "config.train.loss_weights.bbox", {"about": put(("config", "train", "loss_weights", "bbox"), 4.0)}),
+        (0, "tensors.stem.weight", {"about": put(("tensors", "stem.weight"), "frozen [2, 2]")}),
+        (0, "groups.0.lr", {"about": put(("groups", 0, "lr"), 0.2)}),
+        (1, "batch 1/boxes", {"batches": scale("1/boxes", 1 + 1e-7, (2, 1))}),
+        (1, "SHA-256", {"about": put(("batches_sha256",), ["b"])}),
+        (2, "stem.weight is not what the file holds", {"about": put(("weights", "changed_by_pkl"), ["stem.weight"])}),
+        (2, "different files", {"about": put(("weights", "file_sha256"), "x")}),
+        (3, "output pred_logits", {"eval": scale("output/pred_logits", 1.01)}),
+        (4, "image 1: 1 of 3 without a partner, first label 0", {"eval": scale("detections/img1/scores", 0.9, 1)}),
+        (5, "loss/loss_box", {"train": scale("loss/loss_box", 1.001)}),
+        (5, "match main/img0: [(0, 0), (0, 1)", {"train": put(("match/main/img0/tgt",), np.int64([0, 1]))}),
+        (6, "stem.weight[1, 0]: 0.5 and -0.5", {"train": scale("grad/stem.weight", -1, (1, 0))}),
+        (6, "zero but for rounding in one framework only", {"train": scale("grad/stem.bias", 1e8)}),
+        (7, "step_clip[0]", {"train": scale("step_clip", 1.1)}),
+        (7, "delta stem.weight[0, 1]", {"train": scale("delta/stem.weight", 2, (0, 1))}),
+        (7, "ema_delta stem.weight", {"train": scale("ema_delta/stem.weight", 1.5)}),
+        (7, "buffer norm.running_mean[1]", {"train": scale("buffer/norm.running_mean", 1.5, 1)}),
+        (8, "learning rate[1, 0]", {"train": scale("lr", 1 + 1e-12, 1)}),
+        (9, "step 2 of 2", {"about": put(("trajectory", "total"), [3.0, 2.91])}),
+        (10, "AP 0.25000 and 0.26000", {"about": put(("evaluation", "metrics", "AP"), 0.26)}),
+        (10, "different weights", {"about": put(("evaluation", "weights_sha256"), "g")}),
+    ],
+)
+def test_each_rung_fails_when_it_should_and_says_where(tmp_path, rung, where, change):
+    alignment = judged(tmp_path, **change)
+    assert rung in failed(alignment)
+    messages = "\n".join([*failures(alignment), *alignment["rungs"][rung]["details"].get("failures", [])])
+    assert where in messages
+    assert alignment["verdict"] == "fail" and not alignment["passed"]
+
+
+def test_a_missing_layer_output_loss_or_gradient_is_no_pass(tmp_path):
+    def drop(*names):
+        return lambda arrays: [arrays.pop(name) for name in names]
+
+    alignment = judged(tmp_path, eval=drop("output/pred_logits"), train=drop("loss/loss_box", "grad/stem.weight"))
+    assert failed(alignment)[:3] == [3, 5, 6]
+
+
+def test_the_broken_module_is_named_and_those_after_it_are_not(tmp_path):
+    def broken(arrays):
+        """The norm is wrong; the block around it and the head after it only pass that on."""
+        for name in ("layer/block.norm", "layer/block.norm@fed", "layer/block", "layer/block@fed"):
+            arrays[name] = arrays[name] * np.float32(1.01)
+        for name in ("layer/decoder.enc_score_head", "layer/decoder.enc_score_head@in0"):
+            arrays[name] = arrays[name] * np.float32(1.01)
+
+    alignment = judged(tmp_path, eval=broken)
+    found = alignment["first_divergence"]
+    assert (found["module"], found["cause"], found["kind"]) == ("block.norm", True, "batch norm")
+    assert "epsilon" in found["hint"]
+    assert found["also_to_blame"] == ["block"]
+    assert found["carried_over"] == 1
+    assert "first divergence: block.norm" in failures(alignment)[0]
+
+
+def test_a_difference_between_modules_blames_the_module_around_it(tmp_path):
+    def broken(arrays):
+        for name in ("layer/block", "layer/block@fed"):
+            arrays[name] = arrays[name] + np.float32(0.01)
+
+    found = judged(tmp_path, eval=broken)["first_divergence"]
+    assert (found["module"], found["kind"], found["cause"]) == ("block", "block", True)
+
+
+def test_without_feeding_inputs_decide(tmp_path):
+    def broken(arrays):
+        for name in [name for name in arrays if "@fed" in name]:
+            del arrays[name]
+        for name in ("layer/stem", "layer/block.norm@in0", "layer/block@in0", "layer/block.norm", "layer/block"):
+            arrays[name] = arrays[name] * np.float32(1.01)
+
+    found = judged(tmp_path, eval=broken)["first_divergence"]
+    assert (found["module"], found["cause"], found["fed_with_reference"]) == ("stem", True, False)
+
+
+def test_a_difference_that_no_module_makes_is_said_to_come_from_outside(tmp_path):
+    def broken(arrays):
+        for name in ("layer/stem", "layer/stem@in0"):
+            arrays[name] = arrays[name] * np.float32(1.01)
+
+    found = judged(tmp_path, eval=broken)["first_divergence"]
+    assert (found["module"], found["cause"]) == ("stem", False)
+    assert "its input differs already" in found["hint"]
+
+
+def test_exchanged_near_ties_pass_and_are_counted(tmp_path):
+    def tied(arrays):
+        """Positions 1 and 2 score the same but for rounding."""
+        scores = arrays["layer/decoder.enc_score_head"] = np.array(arrays["layer/decoder.enc_score_head"])
+        scores[0, 2] = scores[0, 1] * np.float32(1 - 1e-6)
+
+    def exchanged(arrays):
+        tied(arrays)
+        if "layer/decoder.enc_score_head@fed" in arrays:
+            arrays["layer/decoder.enc_score_head@fed"] = arrays["layer/decoder.enc_score_head"]
+        arrays["output/topk_ind"] = np.array([[0, 2, 1], [0, 1, 2]])
+        if "output/pred_logits" in arrays:
+            arrays["output/pred_logits"][0] = arrays["output/pred_logits"][0][[0, 2, 1]]
+        if "match/main/img0/src" in arrays:
+            arrays["match/main/img0/src"] = np.int64([0, 1])
+
+    first = {"eval": tied, "train": tied}
+    alignment = judged(tmp_path, first, eval=exchanged, train=exchanged)
+    assert failed(alignment) == []
+    assert alignment["rungs"][3]["details"]["queries"]["near_ties"] == 2
+
+
+def test_exchanged_queries_of_different_scores_fail(tmp_path):
+    def exchanged(arrays):
+        arrays["output/topk_ind"] = np.array([[0, 2, 1], [0, 1, 2]])
+        arrays["output/pred_logits"][0] = arrays["output/pred_logits"][0][[0, 2, 1]]
+
+    alignment = judged(tmp_path, eval=exchanged)
+    assert failed(alignment) == [3]
+    assert "picked in another order for no tie: 2 ranks, image 0" in failures(alignment)[0]
+
+
+def test_what_is_no_probe_is_refused_in_one_line(tmp_path):
+    folder = probe(tmp_path / "a", "one")
+    (folder / "eval.npz").write_bytes(b"PK not really")
+    with pytest.raises(UserError, match=r"eval\.npz: cannot be read as npz"):
+        Probe(folder)
+    (folder / "probe.json").unlink()
+    with pytest.raises(UserError, match=r"probe\.json: cannot be read"):
+        Probe(folder)

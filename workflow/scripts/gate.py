@@ -1,0 +1,36 @@
+"""Say what the alignment ladder found, and end with status 1 when a rung fails.
+
+    python workflow/scripts/gate.py --alignment alignment.json [--out gate.txt] [--off]
+
+With --out the verdict is written there; training starts only when that file exists. --off lets training start after a
+failed ladder too, and the file says so.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from parity.align.ladder import failures, summary
+from parity.errors import UserError
+from parity.files import read_json, write_text
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--alignment", required=True, type=Path, help="What align.py wrote.")
+    parser.add_argument("--out", type=Path, help="The file to write when training may start.")
+    parser.add_argument("--off", action="store_true", help="Let training start whatever the verdict is.")
+    args = parser.parse_args()
+    try:
+        alignment = read_json(args.alignment)
+        lines, failed = summary(alignment), failures(alignment)
+        print("\n".join(lines))
+        if failed and not args.off:
+            hint = "" if args.out is None else "\ntraining does not start; `align: {gate: false}` trains nevertheless"
+            sys.exit("\n".join(f"error: {line}" for line in failed) + hint)
+        if args.out:
+            write_text(args.out, "\n".join(["gate off, " + lines[-1] if args.off else lines[-1], *failed]) + "\n")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
