@@ -1,0 +1,125 @@
+"""Two probes of one small model, and the ladder between them: the second one whole, or with one thing broken."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from parity import cli, config
+from parity.align.files import Probe
+from parity.align.ladder import climb, failures
+from parity.align.shake import shake
+from parity.data.build import build
+from torch_impl.framework import TorchFramework
+
+MODEL = {"base_width": 16, "hidden_dim": 32, "decoder_hidden_dim": 32, "encoder_ffn": 32, "decoder_ffn": 32}
+MODEL |= {"csp_blocks": 1, "decoder_layers": 2, "num_queries": 20, "num_denoising": 8, "batch_size": 2, "epochs": 1}
+NORM = "encoder.pan_blocks.0.bottlenecks.0.conv1.norm"
+
+
+class Broken(TorchFramework):
+    """PyTorch with one mistake in the model; `mistake` is called with it after it was built."""
+
+    mistake = staticmethod(lambda model: None)
+
+    def build(self, model, options):
+        super().build(model, options)
+        self.mistake(self.model)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Folder with a dataset, run.yaml and init.safetensors."""
+    folder = tmp_path_factory.mktemp("inputs")
+    build({"source": "synthetic", "train_images": 6, "val_images": 3, "image_size": [64, 80]}, folder / "data")
+    run = config.model_config("rtdetr", "tiny", 7, MODEL)
+    run["preprocess"]["size"] = 64
+    run |= {"framework": "torch", "seed": 0, "device": "cpu", "threads": 1, "precision": "float32", "workers": 0}
+    run |= {"evaluate": {"max_detections": 100, "batch_size": 3, "score_threshold": 0.0}, "log_seconds": 5}
+    run |= {"data": {"id": "d", "root": str(folder / "data"), "num_classes": 7}, "framework_options": {}}
+    run["weights"] = str(folder / "init.safetensors")
+    (folder / "run.yaml").write_text(yaml.safe_dump(run))
+    changed = [f"{key}={value}" for key, value in run["options"].items() if key in MODEL]
+    arguments = ["--variant", "tiny", "--num-classes", "7", "--seed", "0", "--out", run["weights"], "--set", *changed]
+    assert cli.main(TorchFramework, ["init", "--model", "rtdetr", *arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(inputs):
+    torch.set_num_threads(1)
+    return probe(inputs, TorchFramework, inputs / "first")
+
+
+def probe(inputs, framework, out, *more: str) -> Probe:
+    arguments = ["probe", "--config", inputs / "run.yaml", "--weights", inputs / "init.safetensors", "--out", out]
+    assert cli.main(framework, [*map(str, arguments), "--steps", "2", "--trajectory", "2", *more]) == 0
+    return Probe(out)
+
+
+def ladder(inputs, reference, tmp_path, mistake):
+    framework = type("Mistaken", (Broken,), {"mistake": staticmethod(mistake)})
+    second = probe(inputs, framework, tmp_path / "second", "--reference", str(reference.folder))
+    return climb(reference, second)
+
+
+def test_two_equal_probes_pass_every_rung(inputs, reference, tmp_path):
+    alignment = ladder(inputs, reference, tmp_path, lambda model: None)
+    assert failures(alignment) == []
+    assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 11
+    assert alignment["trajectory"]["relative_difference"] == [0.0, 0.0]
+    forward = alignment["rungs"][3]
+    assert forward["details"]["modules"] == forward["details"]["fed"] > 200
+    assert alignment["rungs"][7]["details"]["undetermined_share"] < 0.01
+
+
+def test_a_wrong_epsilon_in_one_norm_is_named(inputs, reference, tmp_path):
+    def mistake(model):
+        model.get_submodule(NORM).eps = 1e-3
+
+    alignment = ladder(inputs, reference, tmp_path, mistake)
+    found = alignment["first_divergence"]
+    assert (found["module"], found["kind"], found["cause"]) == (NORM, "batch norm", True)
+    assert "epsilon" in found["hint"]
+    assert all(NORM.startswith(f"{path}.") for path in found["also_to_blame"])  # only what holds the norm
+    assert found["carried_over"] > 20
+    assert NORM in failures(alignment)[0]
+    assert not alignment["passed"]
+
+
+def test_a_wrong_activation_is_named(inputs, reference, tmp_path):
+    def mistake(model):
+        model.encoder.encoder[0].layers[0].act = nn.GELU(approximate="tanh")
+
+    found = ladder(inputs, reference, tmp_path, mistake)["first_divergence"]
+    assert found["module"] == "encoder.encoder.0.layers.0.act"
+    assert "GELU" in found["hint"]
+
+
+def test_arithmetic_between_modules_blames_the_module_it_stands_in(inputs, reference, tmp_path):
+    def mistake(model):
+        block = model.encoder.fpn_blocks[0]
+        block.forward = lambda x: block.conv3(block.bottlenecks(block.conv1(x)) + 0.99 * block.conv2(x))
+
+    found = ladder(inputs, reference, tmp_path, mistake)["first_divergence"]
+    assert (found["module"], found["kind"], found["cause"]) == ("encoder.fpn_blocks.0", "block", True)
+    assert "residual" in found["hint"]
+
+
+def test_what_only_training_shows_fails_from_there_on(inputs, reference, tmp_path):
+    def mistake(model):
+        model.get_submodule(NORM).momentum = 0.2
+
+    alignment = ladder(inputs, reference, tmp_path, mistake)
+    assert next(rung["rung"] for rung in alignment["rungs"] if rung["verdict"] == "fail") == 7
+    assert f"buffer {NORM}.running" in failures(alignment)[0]
+
+
+def test_shaken_weights_are_a_function_of_name_and_seed():
+    arrays = {"zero": np.zeros((3, 4), np.float32), "bn.running_var": np.ones(50, np.float32), "n": np.int64(3)}
+    first, second, other = shake(arrays, 0), shake(arrays, 0), shake(arrays, 1)
+    assert all(first[name].tobytes() == second[name].tobytes() for name in arrays)
+    assert not np.array_equal(first["zero"], other["zero"])
+    assert first["zero"].dtype == np.float32 and 0.005 < first["zero"].std() < 0.05
+    assert (first["bn.running_var"] > 0).all() and first["n"] == 3
