@@ -99,8 +99,8 @@ rule publish_alignment:
 
 
 rule gate:
-    """Fails when the ladder does, unless `align.gate` is false. Its place is the same for every configuration, and
-    training takes it as `ancient`: a ladder that is climbed again is no reason to train again."""
+    """Fails when the ladder does, unless `align.gate` is false. Its place is the same for every configuration, so that
+    it does not change what a run is made from."""
     input:
         rules.publish_alignment.output,
         sources=sources("workflow/scripts/gate.py"),

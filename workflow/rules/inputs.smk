@@ -92,12 +92,26 @@ def run_yaml(wildcards):
     return json.dumps(run_settings(wildcards.model, wildcards.get("other", framework), seed, weights))
 
 
+def gate(wildcards, framework):
+    """The verdict that a run waits for. One that is finished passed it already and asks no more: climbing the ladder
+    again, with other settings or for other frameworks, must not train again. Edited sources make it wait anew.
+
+    `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again."""
+    verdict = f"{RESULTS}/{wildcards.model}/alignment/gate.txt"
+    finished = Path(f"{RESULTS}/{wildcards.model}/runs/{framework}/{wildcards.run}/run.json")
+    if finished.exists() and Path(verdict).exists():
+        sources = framework_sources(framework, wildcards.model, "train")
+        if max(os.path.getmtime(path) for path in sources) <= finished.stat().st_mtime:
+            return before_update(ancient(verdict))
+    return verdict
+
+
 def train_requirements(wildcards):
     """What must exist, and have been checked, before a run may start."""
     framework, seed = own_run(wildcards)
     folder = weights_dir(wildcards.model, seed)
     needs = {"manifest": f"{DATASET}/manifest.json", "weights": f"{folder}/init.safetensors"}
-    needs["gate"] = ancient(f"{RESULTS}/{wildcards.model}/alignment/gate.txt")
+    needs["gate"] = gate(wildcards, framework)
     if framework == "jittor":
         needs["conversion"] = f"{folder}/conversion.json"
     return needs
