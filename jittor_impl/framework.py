@@ -14,7 +14,7 @@ from jittor_impl.models import build
 from jittor_impl.models.interface import Detector, Target
 from jittor_impl.optim import Optimizer
 from jittor_impl.pth import read_pth
-from jittor_impl.runtime import jt, onednn_version
+from jittor_impl.runtime import compiler_version, jt, onednn_version
 from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
 
@@ -55,7 +55,7 @@ class JittorFramework(Framework):
             "jittor": jt.__version__,
             "operators": ops.in_use(),
             "onednn": onednn_version(),
-            "compiler": str(jt.compiler.cc_type) + " " + str(jt.flags.cc_path),
+            "compiler": compiler_version(),
             "scipy": scipy.__version__,
         }
 

@@ -74,6 +74,12 @@ def onednn_version() -> str:
     return f"{version.major}.{version.minor}.{version.patch}"
 
 
+def compiler_version() -> str:
+    """Of the compiler that Jittor's kernels go through, e.g. "g++ 12.2.0"."""
+    run = subprocess.run([jt.flags.cc_path, "-dumpfullversion"], capture_output=True, text=True)
+    return f"{jt.compiler.cc_type} {run.stdout.strip()}"
+
+
 def _import():
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)

@@ -1,6 +1,7 @@
 """Importing Jittor: the oneDNN wheels are linked where it looks, its core is compiled once, settings are in place."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_warming_gives_up_with_what_the_import_said(tmp_path, monkeypatch):
 
 def test_jittor_runs_with_the_pinned_onednn_and_leaves_home_alone():
     assert runtime.onednn_version().startswith("2.6.")
+    assert re.fullmatch(r"\S+ \d+\.\d+\.\d+", runtime.compiler_version())
     assert float((runtime.jt.ones(2) + 1).sum().item()) == 4
     assert os.environ["HOME"] != str(runtime.HOME)
 
