@@ -13,6 +13,7 @@ import workflow_config
 from parity import config as parity_config
 from parity.errors import UserError
 from parity.report_index import FIGURES, TABLES
+from run_folder import made_by
 
 
 def refuse(error):

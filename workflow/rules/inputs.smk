@@ -98,11 +98,9 @@ def gate(wildcards, framework):
 
     `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again."""
     verdict = f"{RESULTS}/{wildcards.model}/alignment/gate.txt"
-    finished = Path(f"{RESULTS}/{wildcards.model}/runs/{framework}/{wildcards.run}/run.json")
-    if finished.exists() and Path(verdict).exists():
-        sources = framework_sources(framework, wildcards.model, "train")
-        if max(os.path.getmtime(path) for path in sources) <= finished.stat().st_mtime:
-            return before_update(ancient(verdict))
+    folder = Path(f"{RESULTS}/{wildcards.model}/runs/{framework}/{wildcards.run}")
+    if Path(verdict).exists() and made_by(folder, framework_sources(framework, wildcards.model, "train")):
+        return before_update(ancient(verdict))
     return verdict
 
 

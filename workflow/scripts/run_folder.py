@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-CODE = "code.sha256"  # inside checkpoints/: the code that wrote them; absent once the run is finished
+CODE = "code.sha256"  # inside checkpoints/: the code that wrote them; beside run.json once the run is finished
 
 
 def code_digest(sources: list[str]) -> str:
@@ -38,7 +38,13 @@ def begin(folder: Path, sources: list[str]) -> None:
 
 def finish(folder: Path) -> None:
     """Mark the run as finished; its checkpoints stay, for whoever wants to go on from them by hand."""
-    (folder / "checkpoints" / CODE).unlink(missing_ok=True)
+    (folder / "checkpoints" / CODE).replace(folder / CODE)
+
+
+def made_by(folder: Path, sources: list[str]) -> bool:
+    """Whether the run is finished, and of this code."""
+    mark = folder / CODE
+    return (folder / "run.json").exists() and mark.exists() and mark.read_text().strip() == code_digest(sources)
 
 
 if __name__ == "__main__":
