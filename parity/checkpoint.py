@@ -1,6 +1,6 @@
-"""Checkpoints in neutral form: weights, EMA and optimiser moments as arrays under official names, the position as JSON.
+"""Checkpoints in neutral form: weights, EMA and optimiser moments under official names, the position as JSON.
 
-A checkpoint is one safetensors file `step-<n>.safetensors`, whose prefixes `model/`, `ema/` and `optimizer/` tell the three
+A checkpoint is one file `step-<n>.safetensors`, whose prefixes `model/`, `ema/` and `optimizer/` tell the three
 apart, with the position and the digest of the configuration in its metadata. Either framework can continue from it.
 """
 
