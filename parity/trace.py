@@ -162,11 +162,10 @@ def trace_train(
     steps: int = 0,
     full_gradients: bool = False,
     layers: bool = False,
-    lr_factor: float = 1.0,
 ) -> dict[str, np.ndarray]:
     """Losses, matches and gradients of one batch in train mode, then `steps` optimiser steps on it.
 
-    Learning rates are the variant's own times `lr_factor`: no warm-up and no schedule. Norms are taken in float64.
+    Learning rates are the variant's own, constant: no warm-up and no schedule. Norms are taken in float64.
     """
     train = model["train"]
     groups = prepare_training(framework, model)
@@ -187,7 +186,7 @@ def trace_train(
             arrays[f"grad/{name}"] = gradient
     totals, norms, clips = [result.total], [], []
     for step in range(1, steps + 1):
-        before, factor = framework.optimizer_step([group.lr * lr_factor for group in groups], train["clip_norm"])
+        before, factor = framework.optimizer_step([group.lr for group in groups], train["clip_norm"])
         norms.append(before)
         clips.append(factor)
         if train["ema"]:

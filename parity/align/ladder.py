@@ -3,6 +3,7 @@
 A rung that fails explains those above it: training is not worth comparing where one layer differs.
 """
 
+import math
 from typing import Any
 
 from parity.align import lower_rungs, upper_rungs
@@ -57,7 +58,7 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
     failed = any(rung.verdict == FAIL for rung in rungs)
     verdict = FAIL if failed else SINGLE if second is None else PASS
     sides = [probe for probe in (first, second) if probe is not None]
-    return {
+    found = {
         "model": first.about["model"],
         "variant": first.about["variant"],
         "frameworks": [probe.framework for probe in sides],
@@ -71,6 +72,16 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
         "trajectory": trajectory,
         "tolerances": {name: {"limit": t.limit, "peak": t.peak, "reason": t.reason} for name, t in TOLERANCES.items()},
     }
+    return _finite(found)
+
+
+def _finite(value: Any) -> Any:
+    """With None in the place of every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summary(alignment: dict[str, Any]) -> list[str]:

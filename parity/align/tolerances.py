@@ -52,19 +52,18 @@ TOLERANCES = {
     "loss": Tolerance(1e-4, "Relative; a sum over queries of functions of outputs of full depth."),
     "matches": Tolerance(0, "Queries assigned differently: an assignment has no rounding, except at equal costs."),
     "gradient": Tolerance(
-        1e-3,
-        "Twice the depth of the forward pass, and BatchNorm's backward pass subtracts nearly equal sums.",
-        peak=1e-2,
+        5e-3,
+        "A share of about 1e-6 of the ReLUs has an input within rounding of zero and switches on in one framework only;"
+        " the gradient moves by the square root of that share, 1e-3, and more where a map has few positions.",
+        peak=5e-2,
     ),
-    "gradient cosine": Tolerance(1e-5, "1 - cosine: half the square of the relative difference."),
+    "gradient cosine": Tolerance(5e-5, "1 - cosine: half the square of the relative difference, with room for scale."),
     "zero gradient": Tolerance(
         1e-6,
         "Norm relative to the largest: what is zero on paper (a bias before BatchNorm, the key bias of attention) is"
         " the rounding left over from larger terms, and of no direction.",
     ),
-    "step": Tolerance(
-        1e-3, "Relative, losses and gradient norms along the optimiser steps: Adam divides each gradient by its size."
-    ),
+    "step": Tolerance(5e-3, "Relative, gradient norm and clipping factor of an optimiser step: as the gradients."),
     "delta": Tolerance(
         1e-2,
         "Change of a parameter, over elements whose gradient both frameworks know to 1 %. Of the others Adam makes"
@@ -72,11 +71,18 @@ TOLERANCES = {
         peak=1e-1,
     ),
     "determined": Tolerance(1e-2, "Largest relative difference of a gradient's element that counts as known."),
-    "buffer": Tolerance(1e-3, "Running statistics after the optimiser steps follow the parameters.", peak=1e-2),
+    "buffer": Tolerance(5e-5, "Running statistics of one forward pass from the same state: as a layer.", peak=1e-3),
     "learning rate": Tolerance(0, EXACT),
     "trajectory": Tolerance(
-        1e-3, "Relative loss difference at any step. Training amplifies rounding, about tenfold every few dozen steps."
+        1e-3, "Relative loss difference at any step, as long as the first framework repeats itself that well."
     ),
+    "shadow": Tolerance(
+        3,
+        "Times the difference between the first framework and itself after one bit of every weight was changed. Adam"
+        " moves parameters whose gradient is only rounding as far as any other, and matches flip, so that two runs of"
+        " the same code part within a few steps; two frameworks cannot stay closer than that.",
+    ),
+    "shadow slack": Tolerance(5, "Steps: when a chaotic difference breaks out is chance."),
     "AP": Tolerance(
         1e-3, "0.1 AP points: rounding exchanges detections of nearly equal scores or moves one over an IoU threshold."
     ),

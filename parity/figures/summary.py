@@ -90,10 +90,10 @@ def radar(comparison: Comparison, findings: Findings) -> Figure:
     return figure
 
 
-def trajectory(alignment: dict | None) -> list[float]:
-    """Relative loss difference at each step from alignment.json; empty when it holds none."""
-    values = ((alignment or {}).get("trajectory") or {}).get("relative_difference") or []
-    return [float(v) for v in values if v is not None]
+def trajectory(alignment: dict | None, key: str = "relative_difference") -> list[float]:
+    """Relative loss difference at each step from alignment.json, or another of its curves; empty when it holds none."""
+    values = ((alignment or {}).get("trajectory") or {}).get(key) or []
+    return [float("nan") if v is None else float(v) for v in values]
 
 
 def alignment(comparison: Comparison, findings: Findings) -> Figure:
@@ -103,14 +103,28 @@ def alignment(comparison: Comparison, findings: Findings) -> Figure:
         empty(axis, "the alignment ladder was not run or recorded no trajectory")
         return figure
     steps = np.arange(1, len(values) + 1)
-    axis.plot(steps, values, color=look("torch").color, marker="." if len(values) < 200 else None, linewidth=1.2)
+    names = (comparison.alignment.get("frameworks") or ["one", "the other"])[:2]
+    shadow, limits = (trajectory(comparison.alignment, key) for key in ("shadow", "limits"))
+    marker = "." if len(values) < 200 else None
+    axis.plot(
+        steps, values, color=look("torch").color, marker=marker, linewidth=1.2, label=f"{names[-1]} and {names[0]}"
+    )
+    if shadow:
+        label = f"{names[0]} and itself, the last bits of the weights changed"
+        axis.plot(steps[: len(shadow)], shadow[: len(steps)], color="#999999", linewidth=1, label=label)
+    if limits:
+        axis.plot(
+            steps[: len(limits)], limits[: len(steps)], color="black", linewidth=0.8, linestyle=":", label="allowed"
+        )
+    if shadow or limits:
+        axis.legend(fontsize=8)
     limit = comparison.alignment["trajectory"].get("limit") or TRAJECTORY_LIMIT
     axis.axhline(limit, color="black", linestyle=(0, (4, 3)), linewidth=1)
     axis.annotate(
         f"tolerance {limit:g}", (steps[0], limit), xytext=(0, 4),
         textcoords="offset points", fontsize=8,
     )  # fmt: skip
-    if max(values) > 0:
+    if np.nanmax(values) > 0:
         axis.set_yscale("log", nonpositive="mask")
     axis.set(xlabel="optimiser step", ylabel="|loss difference| / loss")
     return figure

@@ -269,4 +269,11 @@ def _alignment() -> dict[str, Any]:
     ]
     divergence = {"module": "decoder.fake", "cause": True, "hint": "linear: look at the transposition"}
     trajectory = {"relative_difference": [1e-7 * 2**i for i in range(10)], "limit": 1e-3}
-    return {"passed": False, "rungs": rungs, "first_divergence": divergence, "trajectory": trajectory}
+    trajectory |= {"shadow": [2e-7 * 2**i for i in range(10)], "limits": [1e-3] * 10}
+    return {
+        "passed": False,
+        "frameworks": ["torch", "jittor"],
+        "rungs": rungs,
+        "first_divergence": divergence,
+        "trajectory": trajectory,
+    }

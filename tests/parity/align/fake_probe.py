@@ -36,14 +36,14 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
     outputs = {"output/pred_logits": np.arange(18, dtype=np.float32).reshape(2, 3, 3)}
     found = {f"detections/img{i}/{key}": value.copy() for i in range(2) for key, value in DETECTIONS.items()}
     match = {"match/main/img0/src": np.int64([0, 2]), "match/main/img0/tgt": np.int64([1, 0])}
-    step = {"step_total": np.float64([3.0, 2.5]), "step_grad_norm": np.float64([4.0]), "step_clip": np.float64([0.1])}
-    moved = {"delta/stem.weight": np.full((2, 2), 1e-4, np.float32), "ema_delta/stem.weight": np.full((2, 2), 1e-5)}
+    step = {"step_total": np.float64([3.0]), "step_grad_norm": np.float64([4.0]), "step_clip": np.float64([0.1])}
+    moved = {"step0/delta/stem.weight": np.full((2, 2), 1e-4), "ema_delta/stem.weight": np.full((2, 2), 1e-5)}
     arrays = {
         "batches": {"0/images": np.ones((2, 3, 4, 4)), "0/sizes": np.full((2, 2), 100), "1/boxes": np.ones((3, 4))},
         "eval": layers(fed) | outputs | queries | found,
         "train": {"loss/loss_box": np.float32(1.0), "total": np.float32(3.0), "layer/decoder.enc_score_head": SCORES}
-        | {f"grad/{name}": value.copy() for name, value in GRADIENT.items()}
-        | {"buffer/norm.running_mean": np.float32([0.1, 0.2]), "lr": np.float64([[0.1], [0.2]])}
+        | {f"step0/grad/{name}": value.copy() for name, value in GRADIENT.items()}
+        | {"step0/buffer/norm.running_mean": np.float32([0.1, 0.2]), "lr": np.float64([[0.1], [0.2]])}
         | queries | match | step | moved,
     }  # fmt: skip
     about = {
@@ -65,6 +65,7 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         "weights": {"tensors": 4, "changed_by_loading": [], "changed_by_pkl": []}
         | {f"{name}_sha256": "w" for name in ("file", "state", "pkl")},
         "trajectory": {"total": [3.0, 2.9], "grad_norm": [1.0, 1.0], "clip": [1.0, 1.0]},
+        "shadow": {"total": [3.0, 2.9]},
         "evaluation": {"weights_sha256": "f", "images": 4, "metrics": {"AP": 0.25, "AP50": 0.5}},
     }
     for name, change in changes.items():

@@ -74,12 +74,12 @@ def put(path, value):
         (4, "image 1: 1 of 3 without a partner, first label 0", {"eval": scale("detections/img1/scores", 0.9, 1)}),
         (5, "loss/loss_box", {"train": scale("loss/loss_box", 1.001)}),
         (5, "match main/img0: [(0, 0), (0, 1)", {"train": put(("match/main/img0/tgt",), np.int64([0, 1]))}),
-        (6, "stem.weight[1, 0]: 0.5 and -0.5", {"train": scale("grad/stem.weight", -1, (1, 0))}),
-        (6, "zero but for rounding in one framework only", {"train": scale("grad/stem.bias", 1e8)}),
+        (6, "stem.weight[1, 0]: 0.5 and -0.5", {"train": scale("step0/grad/stem.weight", -1, (1, 0))}),
+        (6, "zero but for rounding in one framework only", {"train": scale("step0/grad/stem.bias", 1e8)}),
         (7, "step_clip[0]", {"train": scale("step_clip", 1.1)}),
-        (7, "delta stem.weight[0, 1]", {"train": scale("delta/stem.weight", 2, (0, 1))}),
+        (7, "step0/delta stem.weight[0, 1]", {"train": scale("step0/delta/stem.weight", 2, (0, 1))}),
         (7, "ema_delta stem.weight", {"train": scale("ema_delta/stem.weight", 1.5)}),
-        (7, "buffer norm.running_mean[1]", {"train": scale("buffer/norm.running_mean", 1.5, 1)}),
+        (7, "step0/buffer norm.running_mean[1]", {"train": scale("step0/buffer/norm.running_mean", 1.5, 1)}),
         (8, "learning rate[1, 0]", {"train": scale("lr", 1 + 1e-12, 1)}),
         (9, "step 2 of 2", {"about": put(("trajectory", "total"), [3.0, 2.91])}),
         (10, "AP 0.25000 and 0.26000", {"about": put(("evaluation", "metrics", "AP"), 0.26)}),
@@ -98,8 +98,19 @@ def test_a_missing_layer_output_loss_or_gradient_is_no_pass(tmp_path):
     def drop(*names):
         return lambda arrays: [arrays.pop(name) for name in names]
 
-    alignment = judged(tmp_path, eval=drop("output/pred_logits"), train=drop("loss/loss_box", "grad/stem.weight"))
+    alignment = judged(tmp_path, eval=drop("output/pred_logits"), train=drop("loss/loss_box", "step0/grad/stem.weight"))
     assert failed(alignment)[:3] == [3, 5, 6]
+
+
+def test_what_is_not_finite_fails_and_can_be_written(tmp_path):
+    def broken(arrays):
+        for name in ("layer/stem", "layer/stem@fed"):
+            arrays[name] = arrays[name] * np.float32(np.nan)
+
+    alignment = judged(tmp_path, eval=broken, about=put(("trajectory", "total"), [0.0, 1.0]))
+    assert failed(alignment) == [3, 9]
+    assert alignment["first_divergence"]["module"] == "stem"
+    json.dumps(alignment, allow_nan=False)
 
 
 def test_the_broken_module_is_named_and_those_after_it_are_not(tmp_path):
@@ -179,6 +190,33 @@ def test_exchanged_queries_of_different_scores_fail(tmp_path):
     alignment = judged(tmp_path, eval=exchanged)
     assert failed(alignment) == [3]
     assert "picked in another order for no tie: 2 ranks, image 0" in failures(alignment)[0]
+
+
+def kinked(arrays):
+    """A second batch; on the first one a unit switched on in this framework only."""
+    arrays["step1/grad/stem.weight"] = arrays["step0/grad/stem.weight"]
+    arrays["step0/grad/stem.weight"] = arrays["step0/grad/stem.weight"] * np.float32([[1, 1], [1, 1.2]])
+
+
+def test_a_gradient_is_judged_by_its_best_batch(tmp_path):
+    def second_batch(arrays):
+        arrays["step1/grad/stem.weight"] = arrays["step0/grad/stem.weight"]
+
+    two = {"about": put(("settings", "steps"), 2)}
+    alignment = judged(tmp_path, two | {"train": second_batch}, **two, train=kinked)
+    gradient = alignment["rungs"][6]
+    assert gradient["verdict"] == "pass"
+    assert gradient["details"]["apart_on_some_batch"] == 1
+    assert "stem.weight[1, 1]: 3 and 3.6" in gradient["details"]["worst_on_any_batch"]
+
+
+@pytest.mark.parametrize(("shadow", "verdict"), [([3.0, 2.9], "fail"), ([3.0, 2.8], "pass")])
+def test_a_trajectory_may_part_as_far_as_the_framework_from_itself(tmp_path, shadow, verdict):
+    first = {"about": put(("shadow", "total"), shadow)}
+    alignment = judged(tmp_path, first, about=put(("trajectory", "total"), [3.0, 2.85]))
+    assert alignment["rungs"][9]["verdict"] == verdict
+    assert alignment["trajectory"]["limit"] == 1e-3
+    assert alignment["trajectory"]["relative_difference"] == pytest.approx([0, 0.05 / 2.9])
 
 
 def test_what_is_no_probe_is_refused_in_one_line(tmp_path):
