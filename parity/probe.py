@@ -59,6 +59,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     settings = load_run(args.config)
     out, reference = Path(args.out), Path(args.reference) if args.reference else None
     framework = framework_of(settings, framework_class, args.config)
+    (out / "probe.json").unlink(missing_ok=True)  # an earlier one must not vouch for what is written from here on
     data, validation = engine.train_loader(settings), engine.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
     batches = list(islice(data.batches(1), max(BATCHES, args.steps)))
