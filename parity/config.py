@@ -183,6 +183,6 @@ def load_run(path: str | Path) -> dict[str, Any]:
     for key in ("seed", "threads", "workers"):
         if not isinstance(run[key], int) or isinstance(run[key], bool):
             raise UserError(f"{path}: {key} is {run[key]!r}, expected an integer")
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(run["device"])):
-        raise UserError(f"{path}: device is {run['device']!r}, expected auto, cpu, cuda or cuda:<number>")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(run["device"])):
+        raise UserError(f"{path}: device is {run['device']!r}, expected cpu, cuda or cuda:<number>")
     return run

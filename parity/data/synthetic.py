@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "train_images": 240,
     "val_images": 60,
     "image_size": [160, 224],  # smallest and largest side in pixels, width and height drawn apart
-    "objects": [2, 5],  # per image that is not empty
+    "objects": [1, 4],  # per image that is not empty
     "crowd_fraction": 0.06,  # of images that hold one crowd of small shapes
     "empty_fraction": 0.06,  # of images without any annotation
     "seed": 7,

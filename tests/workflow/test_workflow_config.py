@@ -99,7 +99,7 @@ def test_one_framework_narrows_the_list():
         ({"epochs": True}, "epochs: True is not allowed, expected a whole number"),
         ({"seeds": "1,1"}, "seeds: [1, 1] is not allowed, expected no value twice"),
         ({"seeds": "a"}, "seeds.0: 'a' is not allowed, expected a whole number"),
-        ({"device": "gpu"}, "device: 'gpu' is not allowed, expected something like auto, cpu, cuda, cuda:1"),
+        ({"device": "gpu"}, "device: 'gpu' is not allowed, expected something like cpu, cuda, cuda:1"),
         ({"variant": "huge"}, "variant: 'huge' is not allowed, expected one of tiny (rtdetr)"),
         ({"default_model": "yolo"}, "default_model: 'yolo' is not allowed, expected one of"),
         ({"models": {"yolo": {}}}, "models.yolo: unknown model, expected one of"),
