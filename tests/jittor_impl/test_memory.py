@@ -1,7 +1,6 @@
 """A long training keeps its memory: 500 steps of a small model, seen from outside the process."""
 
 from jittor_impl.framework import JittorFramework
-
 from parity.draws import Draws
 from parity.meter import Meter
 

@@ -1,9 +1,8 @@
 """A long training keeps its memory: 500 steps of a small model, seen from outside the process."""
 
-from torch_impl.framework import TorchFramework
-
 from parity.draws import Draws
 from parity.meter import Meter
+from torch_impl.framework import TorchFramework
 
 COUNTS = [(2, 3), (0, 1), (4, 2), (1, 1)]  # the number of boxes changes from step to step, as in training
 
