@@ -9,6 +9,7 @@ from parity.config import model_config
 from parity.framework import Batch, Group
 
 SMALL = {"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8}
+SMALL |= {"decoder_layers": 3, "csp_blocks": 3, "focal_gamma": 2.0}  # as the official variants have them
 
 
 @pytest.fixture(autouse=True)
