@@ -102,7 +102,7 @@ rule gate:
     """Fails when the ladder does, unless `align.gate` is false. Its place is the same for every configuration, so that
     it does not change what a run is made from."""
     input:
-        rules.publish_alignment.output,
+        alignment=rules.publish_alignment.output[0],
         sources=sources("workflow/scripts/gate.py"),
     output:
         f"{RESULTS}/{{model}}/alignment/gate.txt",
@@ -118,4 +118,4 @@ rule gate:
         "Deciding whether {wildcards.model} may be trained."
     shell:
         "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
-        " {params.python} {params.root}/workflow/scripts/gate.py --alignment {input[0]} --out {output} {params.off}"
+        " {params.python} {params.root}/workflow/scripts/gate.py --alignment {input.alignment} --out {output} {params.off}"
