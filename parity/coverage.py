@@ -13,23 +13,13 @@ import numpy as np
 
 from parity.errors import UserError
 from parity.framework import TensorInfo
+from parity.models import FACTS
+from parity.models.facts import ModelFacts
 from parity.pickles import BFLOAT16
 from parity.weights import Loaded, as_float32
 
-BACKBONE_PREFIX = {  # where a model keeps the layers of an ImageNet backbone
-    "rtdetr": "backbone.",
-    "detr": "backbone.0.body.",
-    "gfocalv2": "backbone.",
-    "nanodet": "backbone.",
-}
 CLASSIFIER = r"(fc|conv5)\..*"  # what an ImageNet backbone has behind the layers that a detector uses
-TABLES = {  # tensors that older official files store and that the model computes
-    "rtdetr": r"decoder\.(anchors|valid_mask)|encoder\.pos_embed\d*",
-}
-CLASS_HEADS = {  # tensors whose shape depends on the number of classes
-    "rtdetr": r"decoder\.(denoising_class_embed|enc_score_head|dec_score_head\.\d+)\..*",
-    "detr": r"class_embed\..*",
-}
+UNKNOWN = ModelFacts(rules=[], backbone_prefix="")  # a conversion from format to format, without a model
 
 
 @dataclass
@@ -119,7 +109,8 @@ def match(
     pattern allows it.
     """
     targets = {info.name: info for info in tensors}
-    prefix = BACKBONE_PREFIX.get(model or "", "")
+    facts = FACTS.get(model or "", UNKNOWN)
+    prefix = facts.backbone_prefix
     part = part or _part(loaded, targets, prefix)
     result = Coverage(part, prefix if part == "backbone" else "")
     needed = {name: info for name, info in targets.items() if name.startswith(result.prefix)}
@@ -131,11 +122,11 @@ def match(
         result.rows.append(row)
         if target not in needed:
             row["target"] = None
-            result.unused[row["source"]] = _reason(name, target, targets, model, part)
+            result.unused[row["source"]] = _reason(name, target, targets, facts, part)
         elif target in found:
             raise UserError(f"{path}: {row['source']} and another tensor of the file would both fill {target}")
         else:
-            fitted = _fit(path, array, needed[target], row, result, model, reset_classes)
+            fitted = _fit(path, array, needed[target], row, result, facts, reset_classes)
             if fitted is not None:
                 found[target] = fitted
     result.unused.update(dict.fromkeys(loaded.skipped, "not a tensor"))
@@ -151,13 +142,13 @@ def match(
     return result
 
 
-def _reason(name: str, target: str, targets: dict, model: str | None, part: str) -> str:
+def _reason(name: str, target: str, targets: dict, facts: ModelFacts, part: str) -> str:
     """Why a source tensor is not used; empty when it should have been."""
     if part == "backbone" and re.fullmatch(CLASSIFIER, name):
         return "the ImageNet classifier, which a detector does not have"
     if target.endswith(".num_batches_tracked") and target.replace("num_batches_tracked", "running_mean") in targets:
         return "a counter that frozen normalisation does not have"
-    if model in TABLES and re.fullmatch(TABLES[model], name):
+    if facts.tables and re.fullmatch(facts.tables, name):
         return "a table that the model computes"
     if part == "backbone" and name in targets:
         return "not part of the backbone"
@@ -165,7 +156,7 @@ def _reason(name: str, target: str, targets: dict, model: str | None, part: str)
 
 
 def _fit(
-    path: str, array: np.ndarray, info: TensorInfo, row: dict, result: Coverage, model: str | None, reset: bool
+    path: str, array: np.ndarray, info: TensorInfo, row: dict, result: Coverage, facts: ModelFacts, reset: bool
 ) -> np.ndarray | None:
     """The array in the target's shape and dtype, with changes noted; None when a class head is to be reset."""
     shape, source = tuple(info.shape), array
@@ -173,7 +164,7 @@ def _fit(
         if array.size == 1 and int(np.prod(shape)) == 1:  # frameworks without 0-d arrays keep scalars as [1]
             array = array.reshape(shape)
             result.reshaped.append({**row, "from": list(source.shape), "to": list(shape)})
-        elif model in CLASS_HEADS and re.fullmatch(CLASS_HEADS[model], info.name) and array.shape[1:] == shape[1:]:
+        elif facts.class_heads and re.fullmatch(facts.class_heads, info.name) and array.shape[1:] == shape[1:]:
             if not reset:
                 raise UserError(
                     f"{path}: {row['source']} has shape {list(source.shape)}, the model needs {list(shape)}: another "

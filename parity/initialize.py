@@ -6,11 +6,8 @@ rules are the layers' defaults in PyTorch (torch.nn.modules: convolutions and li
 """
 
 import argparse
-import math
 import re
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,146 +19,10 @@ from parity.download import local
 from parity.errors import UserError
 from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
+from parity.init_rules import Request, default
+from parity.models import FACTS
+from parity.models.facts import ModelFacts
 from parity.weights import PthReader, load, suffix_of, weights_sha256
-
-PRIOR = 0.01  # probability that class heads start with (focal loss paper, section 4.1)
-
-
-@dataclass
-class Request:
-    """What a rule may look at: the tensor, the shapes of all tensors, the model's options, and its generator."""
-
-    name: str
-    shape: tuple[int, ...]
-    shapes: dict[str, tuple[int, ...]]
-    options: dict[str, Any]
-    rng: np.random.Generator
-
-    def uniform(self, bound: float) -> np.ndarray:
-        """float32 in [-bound, bound)."""
-        return (self.rng.random(self.shape, np.float32) * 2 - 1) * np.float32(bound)
-
-
-Rule = Callable[[Request], np.ndarray]
-
-
-def zeros(request: Request) -> np.ndarray:
-    return np.zeros(request.shape, np.float32)
-
-
-def ones(request: Request) -> np.ndarray:
-    return np.ones(request.shape, np.float32)
-
-
-def normal(request: Request) -> np.ndarray:
-    """N(0, 1), the default of embeddings."""
-    return request.rng.standard_normal(request.shape, np.float32)
-
-
-def fan_in_uniform(request: Request) -> np.ndarray:
-    """U(-b, b), b = 1/sqrt(fan_in): Kaiming-uniform with a = sqrt(5), the default of convolutions and linear layers."""
-    return request.uniform(1 / math.sqrt(math.prod(request.shape[1:])))
-
-
-def fan_in_bias(request: Request) -> np.ndarray:
-    """U(-b, b) with the fan-in of the weight beside this bias."""
-    return request.uniform(1 / math.sqrt(math.prod(request.shapes[_beside(request.name)][1:])))
-
-
-def xavier_uniform(request: Request) -> np.ndarray:
-    """U(-b, b), b = sqrt(6 / (fan_in + fan_out))."""
-    receptive = math.prod(request.shape[2:])
-    return request.uniform(math.sqrt(6 / ((request.shape[0] + request.shape[1]) * receptive)))
-
-
-def prior_bias(request: Request) -> np.ndarray:
-    """The logit of PRIOR, so that few classes fire at first."""
-    return np.full(request.shape, -math.log((1 - PRIOR) / PRIOR), np.float32)
-
-
-def _beside(bias: str) -> str:
-    return bias.removesuffix("bias") + "weight"
-
-
-def _default(request: Request) -> Rule | None:
-    """PyTorch's default for a tensor that no model rule claims."""
-    name, shape = request.name, request.shape
-    if name.endswith((".running_mean", ".num_batches_tracked")):
-        return zeros
-    if name.endswith(".running_var"):
-        return ones
-    if name.endswith(".in_proj_weight"):
-        return xavier_uniform
-    if name.endswith((".in_proj_bias", ".out_proj.bias")):  # torch.nn.MultiheadAttention zeroes both
-        return zeros
-    if name.endswith(".weight"):
-        return ones if len(shape) == 1 else fan_in_uniform
-    if name.endswith(".bias") and _beside(name) in request.shapes:
-        return zeros if len(request.shapes[_beside(name)]) == 1 else fan_in_bias
-    return None
-
-
-# ---- RT-DETR: rtdetr_pytorch/src/zoo/rtdetr/rtdetr_decoder.py, the _reset_parameters of RTDETRTransformer and of
-# MSDeformableAttention. Backbone, encoder and input projections have the defaults.
-def sampling_directions(request: Request) -> np.ndarray:
-    """Bias of the sampling offsets, [heads * levels * points * 2] laid out (head, level, point, xy).
-
-    Head h looks along the angle 2 pi h / heads, scaled so that the larger coordinate is 1; point p goes p + 1 times as
-    far. In float64 before rounding, so that no machine's float32 sine decides the bits.
-    """
-    heads, points = request.options["decoder_heads"], request.options["decoder_points"]
-    levels = request.shape[0] // (heads * points * 2)
-    angles = np.arange(heads) * (2 * math.pi / heads)
-    grid = np.stack([np.cos(angles), np.sin(angles)], -1)
-    grid /= np.abs(grid).max(-1, keepdims=True)
-    reach = np.arange(1, points + 1)
-    directions = np.broadcast_to(grid[:, None, None, :] * reach[:, None], (heads, levels, points, 2))
-    return directions.reshape(request.shape).astype(np.float32)
-
-
-def padded_embedding(request: Request) -> np.ndarray:
-    """N(0, 1); the last row, the padding index, is zero (torch.nn.Embedding)."""
-    values = normal(request)
-    values[-1] = 0
-    return values
-
-
-RTDETR: list[tuple[str, Rule]] = [
-    (r"decoder\.(enc_score_head|dec_score_head\.\d+)\.bias", prior_bias),
-    (r"decoder\.(enc_bbox_head|dec_bbox_head\.\d+)\.layers\.2\.(weight|bias)", zeros),
-    (r"decoder\.enc_output\.0\.weight", xavier_uniform),
-    (r"decoder\.query_pos_head\.layers\.[01]\.weight", xavier_uniform),
-    (r"decoder\.tgt_embed\.weight", xavier_uniform),
-    (r"decoder\.denoising_class_embed\.weight", padded_embedding),
-    (r".*\.cross_attn\.sampling_offsets\.weight", zeros),
-    (r".*\.cross_attn\.sampling_offsets\.bias", sampling_directions),
-    (r".*\.cross_attn\.attention_weights\.(weight|bias)", zeros),
-    (r".*\.cross_attn\.(value_proj|output_proj)\.weight", xavier_uniform),
-    (r".*\.cross_attn\.(value_proj|output_proj)\.bias", zeros),
-]
-
-
-@dataclass
-class Model:
-    """How a model starts: its own rules (first match wins) and which tensors are copies of one another.
-
-    `shared` replaces part of a name before it seeds the generator: layers that the official code makes with
-    `copy.deepcopy` start equal.
-    """
-
-    rules: list[tuple[str, Rule]]
-    shared: tuple[tuple[str, str], ...] = ()
-
-
-MODELS = {
-    "rtdetr": Model(
-        RTDETR,
-        (
-            (r"^decoder\.decoder\.layers\.\d+\.", "decoder.decoder.layers.0."),
-            (r"^encoder\.encoder\.\d+\.layers\.\d+\.", "encoder.encoder.0.layers.0."),
-        ),
-    ),
-}
 
 
 def initialize(model: str, tensors: list[TensorInfo], seed: int, options: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -169,21 +30,21 @@ def initialize(model: str, tensors: list[TensorInfo], seed: int, options: dict[s
 
     `options` are the model's resolved hyper-parameters. Raises UserError for a model without rules.
     """
-    if model not in MODELS:
-        raise UserError(f"model {model!r}: has no initialisation rules, expected one of {', '.join(MODELS)}")
+    if model not in FACTS:
+        raise UserError(f"model {model!r}: has no initialisation rules, expected one of {', '.join(FACTS)}")
     if seed < 0:
         raise UserError(f"seed {seed}: expected a natural number")
     shapes = {info.name: tuple(info.shape) for info in tensors}
-    return {info.name: _fill(MODELS[model], info, shapes, seed, options) for info in tensors}
+    return {info.name: _fill(FACTS[model], info, shapes, seed, options) for info in tensors}
 
 
-def _fill(model: Model, info: TensorInfo, shapes: dict, seed: int, options: dict[str, Any]) -> np.ndarray:
+def _fill(facts: ModelFacts, info: TensorInfo, shapes: dict, seed: int, options: dict[str, Any]) -> np.ndarray:
     key = info.name
-    for pattern, replacement in model.shared:
+    for pattern, replacement in facts.shared:
         key = re.sub(pattern, replacement, key)
     sequence = np.random.SeedSequence([seed, zlib.crc32(key.encode())])
     request = Request(info.name, shapes[info.name], shapes, options, np.random.Generator(np.random.PCG64(sequence)))
-    rule = next((rule for pattern, rule in model.rules if re.fullmatch(pattern, info.name)), None) or _default(request)
+    rule = next((rule for pattern, rule in facts.rules if re.fullmatch(pattern, info.name)), None) or default(request)
     if rule is None:
         raise ValueError(f"{info.name}: no initialisation rule knows this tensor")
     return np.asarray(rule(request), np.dtype(info.dtype), order="C")

@@ -12,7 +12,8 @@ def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.nd
     """float64 [epochs * steps_per_epoch]: what every group's learning rate is multiplied by at each optimiser step.
 
     `kind`: "constant"; "multistep" (times `gamma` from each epoch of `milestones` on); "cosine" (from 1 to
-    `final_factor`, per step). The first `warmup_steps` are multiplied by a line from `warmup_factor` to 1.
+    `final_factor`, per step). The first `warmup_steps` are multiplied by a line that starts at `warmup_factor` and
+    would reach 1 one step later (GFocalV2, NanoDet-Plus).
     """
     total = epochs * steps_per_epoch
     step = np.arange(total, dtype=np.float64)
@@ -30,7 +31,7 @@ def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.nd
     warmup = int(spec.get("warmup_steps", 0))
     if warmup:
         first = float(spec.get("warmup_factor", 0.0))
-        factors[:warmup] *= first + (1 - first) * (step[:warmup] + 1) / warmup
+        factors[:warmup] *= first + (1 - first) * step[:warmup] / warmup
     return factors
 
 

@@ -84,7 +84,7 @@ def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
     assert [s["step"] for s in steps] == list(range(1, 10)) and [e["epoch"] for e in epochs] == [1, 2, 3]
     assert epochs[-1]["total"] < 0.7 * epochs[0]["total"]
     assert epochs[0]["total"] == pytest.approx(np.mean([s["total"] for s in steps[:3]]))
-    assert steps[0]["lr"][0] == pytest.approx(0.01 * (0.1 + 0.9 / 2)) and len(steps[0]["lr"]) == 2
+    assert steps[0]["lr"][0] == pytest.approx(0.01 * 0.1) and len(steps[0]["lr"]) == 2
     assert record["final_weights"] == "ema.safetensors" and record["lr_steps"] == 9 and record["train_images"] == 12
     assert len(record["batches_sha256"]) == 3 and len(set(record["batches_sha256"])) == 3
     assert record["parameters"] == {"trainable": 6, "total": 6, "with_buffers": 8}

@@ -1,0 +1,5 @@
+"""GFocalV2 beyond its layers: how its tensors start and which of them files may lack or name otherwise."""
+
+from parity.models.facts import ModelFacts
+
+FACTS = ModelFacts(rules=[], backbone_prefix="backbone.")
