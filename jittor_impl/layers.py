@@ -59,6 +59,14 @@ class BatchNorm2d(nn.Module):
         return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
 
 
+class EvalBatchNorm2d(BatchNorm2d):
+    """Batch normalisation with its stored statistics in training too; scale and shift are trained."""
+
+    def is_training(self) -> bool:
+        """Stays in evaluation mode."""
+        return False
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation over the last axis."""
 

@@ -28,6 +28,14 @@ class FrozenBatchNorm2d(nn.Module):
         return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
 
 
+class EvalBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation with its stored statistics in training too; scale and shift are trained."""
+
+    def train(self, mode: bool = True) -> "EvalBatchNorm2d":
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+
 def activation(name: str | None) -> nn.Module:
     """ "relu", "silu", "gelu" (exact, with erf) or None for the identity."""
     return {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, None: nn.Identity}[name]()
