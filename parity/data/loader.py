@@ -154,9 +154,10 @@ class Loader:
         return image
 
     def _collate(self, ids: list[int], samples: list[Sample]) -> Batch:
-        """Stack with zeros at the bottom and right where sizes differ."""
+        """Stack with zeros at the bottom and right, up to the largest sides and a multiple of `pad_multiple`."""
         sizes = np.asarray([tensor.shape[1:] for tensor, _, _ in samples], np.int64)
-        images = np.zeros((len(samples), 3, *sizes.max(axis=0)), np.float32)
+        multiple = self.preprocess.pad_multiple
+        images = np.zeros((len(samples), 3, *(-(-sizes.max(axis=0) // multiple) * multiple)), np.float32)
         for target, (tensor, _, _) in zip(images, samples, strict=True):
             target[:, : tensor.shape[1], : tensor.shape[2]] = tensor
         records = [self.dataset.images[i] for i in ids]

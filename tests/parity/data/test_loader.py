@@ -98,7 +98,7 @@ def test_augmentation_belongs_to_the_image_not_to_its_place(shapes):
 class Half:
     """A preprocess that follows the image, to see padding."""
 
-    fixed_size = None
+    fixed_size, pad_multiple = None, 1
 
     def __call__(self, image, boxes):
         return (image[::2, ::2].transpose(2, 0, 1) / 255).astype(np.float32), boxes / 2
@@ -113,6 +113,18 @@ def test_different_sizes_are_padded_with_zeros_at_the_bottom_and_right(shapes):
         expected = (decode(record.path)[::2, ::2].transpose(2, 0, 1) / 255).astype(np.float32)
         np.testing.assert_array_equal(image[:, :height, :width], expected)
         assert not image[:, height:].any() and not image[:, :, width:].any()
+
+
+def test_batches_are_padded_to_a_multiple(shapes):
+    dataset = open_split(shapes, "val")
+    preprocess = make_preprocess({"kind": "keep_ratio", "size": 50, "max_size": 70, "pad_multiple": 32})
+    batch = Loader(dataset, None, preprocess).eval_batch(dataset.ids)
+    assert batch.images.shape[2:] == tuple(-(-side // 32) * 32 for side in batch.sizes.max(axis=0))
+    assert batch.sizes.min() <= 50 < 64 and batch.sizes.max() <= 70
+    for image, (height, width), record in zip(batch.images, batch.sizes, dataset.images.values(), strict=True):
+        assert not image[:, height:].any() and not image[:, :, width:].any() and image[:, :height, :width].any()
+        alone, _ = preprocess(decode(record.path), record.boxes)
+        np.testing.assert_array_equal(image[:, :height, :width], alone)
 
 
 def test_multi_scale_needs_one_size_for_all(shapes):

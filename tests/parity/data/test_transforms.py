@@ -2,8 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated import pattern
 
 from parity.data.loader import decode
+from parity.data.resample import resize_linear, warp_axes
 from parity.data.transforms import make_preprocess, resize_nearest, scale_boxes
 from parity.errors import UserError
 
@@ -19,6 +21,72 @@ def test_square_resize_matches_the_official_tensor():
         sample = tensor.ravel()[:: int(golden["stride"])][: golden["sample"].size]
         np.testing.assert_allclose(sample, golden["sample"], atol=1e-6)
         np.testing.assert_allclose([tensor.mean(), tensor.std(), tensor.max()], golden["stats"], atol=1e-5)
+
+
+PIPELINES = {
+    "detr": {"kind": "short_side", "size": 800, "max_size": 1333},
+    "gfocalv2": {"kind": "keep_ratio", "size": 800, "max_size": 1333},
+    "nanodet_320": {"kind": "square", "size": 320, "normalize": "bgr"},
+    "nanodet_416": {"kind": "square", "size": 416, "normalize": "bgr"},
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_official_validation_pipelines(name):
+    """A strided sample and the moments of what each official pipeline made of the 61x157 image (OpenCV 4)."""
+    preprocess = make_preprocess(PIPELINES[name])
+    tensor, _ = preprocess(decode(FIXTURES / "preprocess_c_61x157.png"), np.zeros((0, 4), np.float32))
+    with np.load(FIXTURES / "preprocess_golden.npz", allow_pickle=False) as golden:
+        shape, stride, sample, stats = (golden[f"{name}/{key}"] for key in ("shape", "stride", "sample", "stats"))
+    multiple = preprocess.pad_multiple
+    assert [-(-side // multiple) * multiple for side in tensor.shape[1:]] == list(shape[1:])
+    padded = np.zeros(shape, np.float32)
+    padded[:, : tensor.shape[1], : tensor.shape[2]] = tensor
+    np.testing.assert_allclose(padded.ravel()[:: int(stride)][: sample.size], sample, rtol=0, atol=1e-6)
+    np.testing.assert_allclose([padded.mean(), padded.std(), abs(padded).max()], stats, rtol=0, atol=1e-5)
+
+
+def test_resamplers_give_the_bytes_of_opencv():
+    """What cv2 4.10 made of a generated image: larger, smaller, exactly half, warped, mirrored, partly outside."""
+    with np.load(FIXTURES / "preprocess_golden.npz", allow_pickle=False) as golden:
+        cases = [name for name in golden.files if name.startswith(("resize/", "warp/"))]
+        assert len(cases) == 8
+        for name in cases:
+            call, source, target, *number = name.split("/")
+            image, size = pattern(*map(int, source.split("x"))), tuple(map(int, target.split("x")))
+            made = (
+                resize_linear(image, size)
+                if call == "resize"
+                else warp_axes(image, golden[f"matrix/{number[0]}"], size)
+            )
+            np.testing.assert_array_equal(made, golden[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target"),
+    [
+        ("detr", (333, 500), (800, 1201)),
+        ("detr", (853, 1280), (800, 1200)),
+        ("detr", (61, 157), (518, 1333)),
+        ("detr", (500, 333), (1201, 800)),
+        ("gfocalv2", (333, 500), (800, 1201)),
+        ("gfocalv2", (853, 1280), (800, 1200)),
+        ("gfocalv2", (157, 61), (1333, 518)),
+        ("gfocalv2", (800, 900), (800, 900)),
+    ],
+)
+def test_sizes_follow_the_official_rule(name, source, target):
+    tensor, boxes = make_preprocess(PIPELINES[name])(np.zeros((*source, 3), np.uint8), np.ones((1, 4), np.float32))
+    assert tensor.shape == (3, *target)
+    np.testing.assert_allclose(boxes[0, :2], [target[1] / source[1], target[0] / source[0]], rtol=1e-6)
+
+
+def test_square_can_be_normalised():
+    image = pattern(20, 30)
+    plain, _ = make_preprocess({"kind": "square", "size": 16})(image, np.zeros((0, 4), np.float32))
+    scaled, _ = make_preprocess({"kind": "square", "size": 16, "normalize": True})(image, np.zeros((0, 4), np.float32))
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(scaled.transpose(1, 2, 0), (plain.transpose(1, 2, 0) - mean) / deviation, atol=1e-5)
 
 
 def test_square_resize_scales_boxes_by_axis():
@@ -43,6 +111,21 @@ def test_nearest_takes_the_floor_of_the_scaled_index():
 @pytest.mark.parametrize("config", [{}, {"kind": "warp", "size": 32}])
 def test_unknown_kind_is_named(config):
     with pytest.raises(UserError, match=r"preprocess\.kind"):
+        make_preprocess(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"kind": "square", "size": 32, "max_size": 64}, "max_size"),
+        ({"kind": "square", "size": 32, "normalize": "rgb"}, "normalize"),
+        ({"kind": "short_side", "size": 32, "normalize": True}, "normalize"),
+        ({"kind": "short_side", "size": 800, "max_size": 640}, "max_size"),
+        ({"kind": "keep_ratio", "size": 800, "pad_multiple": 0}, "pad_multiple"),
+    ],
+)
+def test_bad_settings_are_named(config, key):
+    with pytest.raises(UserError, match=rf"preprocess\.{key}"):
         make_preprocess(config)
 
 
