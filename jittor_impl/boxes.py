@@ -23,12 +23,19 @@ def area(boxes: Var) -> Var:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def iou_and_union(a: Var, b: Var) -> tuple[Var, Var]:
-    """Element-wise intersection over union, and union, of xyxy boxes whose shapes broadcast: [..., 4] to [...]."""
+def intersection(a: Var, b: Var) -> Var:
+    """Element-wise common area of xyxy boxes whose shapes broadcast; [..., 4] -> [...]."""
     low = ops.maximum(a[..., :2], b[..., :2])
     high = ops.minimum(a[..., 2:], b[..., 2:])
-    inter = side_product(high - low)
+    return side_product(high - low)
+
+
+def iou_and_union(a: Var, b: Var, eps: float = 0.0) -> tuple[Var, Var]:
+    """Element-wise IoU and union, at least `eps`, of xyxy boxes whose shapes broadcast; [..., 4] -> [...] twice."""
+    inter = intersection(a, b)
     union = area(a) + area(b) - inter
+    if eps:
+        union = ops.clamp(union, low=eps)
     return inter / union, union
 
 
@@ -38,12 +45,17 @@ def side_product(sides: Var) -> Var:
     return sides[..., 0] * sides[..., 1]
 
 
-def generalized_iou(a: Var, b: Var) -> Var:
-    """Element-wise GIoU (Rezatofighi et al., 2019) of xyxy boxes whose shapes broadcast; [..., 4] -> [...]."""
-    iou, union = iou_and_union(a, b)
+def generalized_iou(a: Var, b: Var, eps: float = 0.0) -> Var:
+    """Element-wise GIoU (Rezatofighi et al., 2019) of xyxy boxes whose shapes broadcast; [..., 4] -> [...].
+
+    With `eps`, union and hull are at least that, so that boxes without area give numbers.
+    """
+    iou, union = iou_and_union(a, b, eps)
     low = ops.minimum(a[..., :2], b[..., :2])
     high = ops.maximum(a[..., 2:], b[..., 2:])
     hull = side_product(high - low)
+    if eps:
+        hull = ops.clamp(hull, low=eps)
     return iou - (hull - union) / hull
 
 

@@ -21,21 +21,33 @@ def area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Element-wise IoU and union of xyxy boxes whose shapes broadcast; [..., 4] -> [...] twice."""
+def intersection(a: Tensor, b: Tensor) -> Tensor:
+    """Element-wise common area of xyxy boxes whose shapes broadcast; [..., 4] -> [...]."""
     low = torch.maximum(a[..., :2], b[..., :2])
     high = torch.minimum(a[..., 2:], b[..., 2:])
-    inter = (high - low).clamp(min=0).prod(-1)
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def iou_and_union(a: Tensor, b: Tensor, eps: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Element-wise IoU and union, at least `eps`, of xyxy boxes whose shapes broadcast; [..., 4] -> [...] twice."""
+    inter = intersection(a, b)
     union = area(a) + area(b) - inter
+    if eps:
+        union = union.clamp(min=eps)
     return inter / union, union
 
 
-def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Element-wise GIoU (Rezatofighi et al., 2019) of xyxy boxes whose shapes broadcast; [..., 4] -> [...]."""
-    iou, union = iou_and_union(a, b)
+def generalized_iou(a: Tensor, b: Tensor, eps: float = 0.0) -> Tensor:
+    """Element-wise GIoU (Rezatofighi et al., 2019) of xyxy boxes whose shapes broadcast; [..., 4] -> [...].
+
+    With `eps`, union and hull are at least that, so that boxes without area give numbers.
+    """
+    iou, union = iou_and_union(a, b, eps)
     low = torch.minimum(a[..., :2], b[..., :2])
     high = torch.maximum(a[..., 2:], b[..., 2:])
     hull = (high - low).clamp(min=0).prod(-1)
+    if eps:
+        hull = hull.clamp(min=eps)
     return iou - (hull - union) / hull
 
 

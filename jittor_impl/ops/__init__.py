@@ -1,7 +1,7 @@
 """Operators that Jittor has slowly, inexactly or not at all on CPU: see `use` for the stock ones."""
 
 from jittor_impl.ops.batch_norm import batch_norm
-from jittor_impl.ops.bce import bce_with_logits
+from jittor_impl.ops.bce import bce, bce_with_logits
 from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
 from jittor_impl.ops.group_norm import group_norm
 from jittor_impl.ops.layer_norm import layer_norm
@@ -19,6 +19,7 @@ __all__ = [
     "argsort",
     "average",
     "batch_norm",
+    "bce",
     "bce_with_logits",
     "bmm",
     "clamp",

@@ -1,4 +1,5 @@
-"""Binary cross-entropy with logits, element by element, exact for large logits (Jittor's log_sigmoid is not)."""
+"""Binary cross-entropy, element by element: of logits, exact for large ones (Jittor's log_sigmoid is not), and of
+probabilities, with PyTorch's bounds at 0 and 1."""
 
 from jittor_impl.ops.kernel import apply, kernel
 from jittor_impl.ops.setting import fast
@@ -38,3 +39,41 @@ def bce_with_logits(logits: jt.Var, target: jt.Var) -> jt.Var:
     # the gradient of |x| and of max at 0 is one-sided in Jittor; in this form the two sides cancel
     low = jt.clamp(-logits, min_v=0.0)
     return (1 - target) * logits + low + jt.log(jt.exp(-low) + jt.exp(-logits - low))
+
+
+OF_PROBABILITY = """
+  #pragma omp parallel for simd
+  for (int64_t i = 0; i < in0->num; i++) {
+    const float p = in0_p[i], t = in1_p[i];
+    const float one = p > 0 ? std::max(std::log(p), -100.f) : -100.f;
+    const float other = p < 1 ? std::max(std::log1p(-p), -100.f) : -100.f;
+    out_p[i] = (t - 1) * other - t * one;
+  }
+"""
+OF_PROBABILITY_BACKWARD = """
+  #pragma omp parallel for simd
+  for (int64_t i = 0; i < in0->num; i++) {
+    const float p = in0_p[i];
+    out_p[i] = in2_p[i] * (p - in1_p[i]) / std::max((1 - p) * p, 1e-12f);
+  }
+"""
+
+
+class _CrossEntropyOfProbability(jt.Function):
+    def execute(self, probability, target):
+        self.saved = probability, target
+        return kernel([probability.shape], [probability, target], OF_PROBABILITY)
+
+    def grad(self, g):
+        probability, target = self.saved
+        return kernel([probability.shape], [probability, target, g], OF_PROBABILITY_BACKWARD), None
+
+
+def bce(probability: jt.Var, target: jt.Var) -> jt.Var:
+    """-target log(p) - (1 - target) log(1 - p), logarithms not below -100; equal shapes; no gradient to the target."""
+    target = target.detach()
+    if fast(probability, target):
+        return apply(_CrossEntropyOfProbability(), probability, target)
+    tiny = 1e-12  # a logarithm of 0 has no gradient, and Jittor's arithmetic no infinity
+    p = jt.clamp(probability, min_v=tiny, max_v=1 - 6e-8)
+    return -target * jt.log(p) - (1 - target) * jt.log(1 - p)
