@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from torch_impl.layers import Dropout, FrozenBatchNorm2d, MultiheadAttention
-from torch_impl.models.rtdetr.encoder import TransformerEncoderLayer
+from torch_impl.models.transformer import TransformerEncoderLayer
 
 
 class StoredUniform:
@@ -34,7 +34,7 @@ def test_attention_is_pytorchs(masked):
 
 
 def test_encoder_layer_is_pytorchs_with_the_position_in_query_and_key_only():
-    layer = TransformerEncoderLayer(16, 4, 32, 0.0)
+    layer = TransformerEncoderLayer(16, 4, 32, 0.0, "gelu")
     x, position = torch.rand(2, 6, 16), torch.rand(1, 6, 16)
     attention = nn.MultiheadAttention(16, 4, batch_first=True)
     attention.load_state_dict(layer.self_attn.state_dict())

@@ -3,10 +3,11 @@
 from typing import Any
 
 from parity.errors import UserError
+from torch_impl.models.detr.detector import DETR
 from torch_impl.models.interface import Detector
 from torch_impl.models.rtdetr.detector import RTDETR
 
-MODELS = {"rtdetr": RTDETR}
+MODELS = {"detr": DETR, "rtdetr": RTDETR}
 
 
 def build(model: str, options: dict[str, Any]) -> Detector:

@@ -4,8 +4,9 @@ import numpy as np
 
 from jittor_impl import ops
 from jittor_impl.boxes import cxcywh_to_xyxy, generalized_iou, iou_and_union
+from jittor_impl.models.matching import Match, pairs
 from jittor_impl.models.rtdetr.denoising import Denoising
-from jittor_impl.models.rtdetr.matcher import HungarianMatcher, Match
+from jittor_impl.models.rtdetr.matcher import HungarianMatcher
 from jittor_impl.runtime import jt
 
 Var = jt.Var
@@ -77,11 +78,8 @@ class SetCriterion:
         suffix: str,
     ) -> dict[str, Var]:
         """Losses of one set of queries: head["logits"] [B, Q, C], head["boxes"] [B, Q, 4]."""
-        image = integers([np.full_like(src, i) for i, (src, _) in enumerate(matches)])
-        query = integers([src for src, _ in matches])
+        image, query, wanted, classes = map(jt.array, pairs(matches, boxes, labels))
         found = head["boxes"][image, query]
-        wanted = jt.array(np.concatenate([b[tgt] for b, (_, tgt) in zip(boxes, matches, strict=True)]))
-        classes = integers([c[tgt] for c, (_, tgt) in zip(labels, matches, strict=True)])
         corners, wanted_corners = cxcywh_to_xyxy(found), cxcywh_to_xyxy(wanted)
         iou = iou_and_union(corners.detach(), wanted_corners)[0]
         classification = self.classification(head["logits"], (image, query, classes), iou)
@@ -103,11 +101,6 @@ class SetCriterion:
         if self.class_loss == "focal":
             return focal_loss(logits, target, self.alpha, self.gamma)
         return ops.bce_with_logits(logits, target)
-
-
-def integers(parts: list[np.ndarray]) -> Var:
-    """One int32 Var of all parts, one after the other."""
-    return jt.array(np.concatenate(parts).astype(np.int32))
 
 
 def known_matches(denoising: Denoising, labels: list[np.ndarray]) -> list[Match]:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from jittor_impl.layers import give_draws
 from jittor_impl.models.interface import Detected, Detector, Losses, Target
+from jittor_impl.models.matching import match_arrays, normalised
 from jittor_impl.models.rtdetr.backbone import BLOCKS, PResNet
 from jittor_impl.models.rtdetr.criterion import SetCriterion
 from jittor_impl.models.rtdetr.decoder import RTDETRTransformer
@@ -17,16 +16,6 @@ from jittor_impl.runtime import jt
 from parity.errors import UserError
 
 Var = jt.Var
-
-
-def normalised(targets: list[Target]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Boxes as cxcywh in 0..1 of the valid image, and labels; per image."""
-    boxes = []
-    for target in targets:
-        h, w = target.size
-        low, high = target.boxes[:, :2], target.boxes[:, 2:]
-        boxes.append(np.concatenate([(low + high) / 2, high - low], axis=1) / np.array([w, h, w, h], np.float32))
-    return boxes, [target.labels for target in targets]
 
 
 class RTDETR(Detector):
@@ -107,13 +96,7 @@ class RTDETR(Detector):
     def losses(self, outputs: dict, targets: list[Target]) -> Losses:
         """The total is the plain sum, because the components are weighted."""
         named, matches = self.criterion(outputs, *normalised(targets))
-        arrays = {
-            f"match/{head}/img{i}/{side}": places
-            for head, images in matches.items()
-            for i, match in enumerate(images)
-            for side, places in zip(("src", "tgt"), match, strict=True)
-        }
-        return Losses(named, sum(named.values()), arrays)
+        return Losses(named, sum(named.values()), match_arrays(matches))
 
     def detect(self, outputs: dict, sizes: Var) -> list[Detected]:
         """The best `topk_detections` pairs of query and class of each image."""

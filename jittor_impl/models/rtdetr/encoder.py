@@ -8,16 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from jittor_impl.layers import (
-    BatchNorm2d,
-    ConvNorm,
-    Dropout,
-    Identity,
-    LayerNorm,
-    MultiheadAttention,
-    activation,
-    resize_nearest,
-)
+from jittor_impl.layers import BatchNorm2d, ConvNorm, Identity, activation, resize_nearest
+from jittor_impl.models.transformer import TransformerEncoder
 from jittor_impl.runtime import jt
 
 Var, nn = jt.Var, jt.nn
@@ -50,41 +42,6 @@ class CSPRepLayer(nn.Module):
     def execute(self, x: Var) -> Var:
         """[B, in, H, W] -> [B, out, H, W]."""
         return self.conv3(self.bottlenecks(self.conv1(x)) + self.conv2(x))
-
-
-class TransformerEncoderLayer(nn.Module):
-    """Post-norm self-attention and feed-forward; the position is added to query and key, not to the value."""
-
-    def __init__(self, dim: int, heads: int, ffn: int, dropout: float):
-        super().__init__()
-        self.self_attn = MultiheadAttention(dim, heads, dropout)
-        self.linear1 = nn.Linear(dim, ffn)
-        self.dropout = Dropout(dropout)
-        self.linear2 = nn.Linear(ffn, dim)
-        self.norm1 = LayerNorm(dim)
-        self.norm2 = LayerNorm(dim)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.act = activation("gelu")
-
-    def execute(self, x: Var, position: Var) -> Var:
-        """x [B, N, E], position [1, N, E] -> [B, N, E]."""
-        q = x + position
-        x = self.norm1(x + self.dropout1(self.self_attn(q, q, x)[0]))
-        return self.norm2(x + self.dropout2(self.linear2(self.dropout(self.act(self.linear1(x))))))
-
-
-class TransformerEncoder(nn.Module):
-    """Layers one after the other, the position added in each."""
-
-    def __init__(self, num_layers: int, dim: int, heads: int, ffn: int, dropout: float):
-        super().__init__()
-        self.layers = nn.ModuleList([TransformerEncoderLayer(dim, heads, ffn, dropout) for _ in range(num_layers)])
-
-    def execute(self, x: Var, position: Var) -> Var:
-        for layer in self.layers:
-            x = layer(x, position)
-        return x
 
 
 @lru_cache(maxsize=32)  # a handful of sizes in multi-scale training
@@ -122,7 +79,7 @@ class HybridEncoder(nn.Module):
         self.input_proj = nn.ModuleList(
             [nn.Sequential(nn.Conv2d(c, hidden_dim, 1, bias=False), BatchNorm2d(hidden_dim)) for c in in_channels]
         )
-        self.encoder = nn.ModuleList([TransformerEncoder(num_layers, hidden_dim, heads, ffn, dropout)])
+        self.encoder = nn.ModuleList([TransformerEncoder(num_layers, hidden_dim, heads, ffn, dropout, "gelu")])
         steps = len(in_channels) - 1
         self.lateral_convs = nn.ModuleList([ConvNorm(hidden_dim, hidden_dim, 1, 1, act="silu") for _ in range(steps)])
         self.fpn_blocks = nn.ModuleList(

@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torch_impl.boxes import cxcywh_to_xyxy, generalized_iou, iou_and_union
+from torch_impl.models.matching import Match, pairs
 from torch_impl.models.rtdetr.denoising import Denoising
-from torch_impl.models.rtdetr.matcher import HungarianMatcher, Match
+from torch_impl.models.rtdetr.matcher import HungarianMatcher
 
 
 def varifocal_loss(logits: Tensor, target: Tensor, quality: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -69,11 +70,8 @@ class SetCriterion:
         self, head: dict, matches: list[Match], boxes: list[Tensor], labels: list[Tensor], count: int, suffix: str
     ) -> dict[str, Tensor]:
         """Losses of one set of queries: head["logits"] [B, Q, C], head["boxes"] [B, Q, 4]."""
-        image = torch.cat([torch.full_like(src, i) for i, (src, _) in enumerate(matches)])
-        query = torch.cat([src for src, _ in matches])
+        image, query, wanted, classes = pairs(matches, boxes, labels)
         found = head["boxes"][image, query]
-        wanted = torch.cat([b[tgt] for b, (_, tgt) in zip(boxes, matches, strict=True)])
-        classes = torch.cat([c[tgt] for c, (_, tgt) in zip(labels, matches, strict=True)])
         corners, wanted_corners = cxcywh_to_xyxy(found), cxcywh_to_xyxy(wanted)
         iou = iou_and_union(corners.detach(), wanted_corners)[0]
         classification = self.classification(head["logits"], (image, query, classes), iou)

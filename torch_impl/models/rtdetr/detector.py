@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from parity.errors import UserError
-from torch_impl.boxes import xyxy_to_cxcywh
 from torch_impl.layers import give_draws
 from torch_impl.models.interface import Detected, Detector, Losses, Target
+from torch_impl.models.matching import match_arrays, normalised
 from torch_impl.models.rtdetr.backbone import BLOCKS, PResNet
 from torch_impl.models.rtdetr.criterion import SetCriterion
 from torch_impl.models.rtdetr.decoder import RTDETRTransformer
@@ -16,15 +16,6 @@ from torch_impl.models.rtdetr.denoising import make_denoising
 from torch_impl.models.rtdetr.encoder import HybridEncoder
 from torch_impl.models.rtdetr.matcher import HungarianMatcher
 from torch_impl.models.rtdetr.postprocess import detections
-
-
-def normalised(targets: list[Target]) -> tuple[list[Tensor], list[Tensor]]:
-    """Boxes as cxcywh in 0..1 of the valid image, and labels; per image."""
-    boxes = []
-    for target in targets:
-        h, w = target.size
-        boxes.append(xyxy_to_cxcywh(target.boxes) / target.boxes.new_tensor([w, h, w, h]))
-    return boxes, [target.labels for target in targets]
 
 
 class RTDETR(Detector):
@@ -107,13 +98,7 @@ class RTDETR(Detector):
     def losses(self, outputs: dict, targets: list[Target]) -> Losses:
         """The total is the plain sum, because the components are weighted."""
         named, matches = self.criterion(outputs, *normalised(targets))
-        arrays = {
-            f"match/{head}/img{i}/{side}": places
-            for head, images in matches.items()
-            for i, match in enumerate(images)
-            for side, places in zip(("src", "tgt"), match, strict=True)
-        }
-        return Losses(named, torch.stack(list(named.values())).sum(), arrays)
+        return Losses(named, torch.stack(list(named.values())).sum(), match_arrays(matches))
 
     def detect(self, outputs: dict, sizes: Tensor) -> list[Detected]:
         """The best `topk_detections` pairs of query and class of each image."""

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torch_impl.layers import ConvNorm, Dropout, MultiheadAttention, activation
+from torch_impl.layers import ConvNorm, activation
+from torch_impl.models.transformer import TransformerEncoder
 
 
 class RepVggBlock(nn.Module):
@@ -40,41 +41,6 @@ class CSPRepLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, out, H, W]."""
         return self.conv3(self.bottlenecks(self.conv1(x)) + self.conv2(x))
-
-
-class TransformerEncoderLayer(nn.Module):
-    """Post-norm self-attention and feed-forward; the position is added to query and key, not to the value."""
-
-    def __init__(self, dim: int, heads: int, ffn: int, dropout: float):
-        super().__init__()
-        self.self_attn = MultiheadAttention(dim, heads, dropout)
-        self.linear1 = nn.Linear(dim, ffn)
-        self.dropout = Dropout(dropout)
-        self.linear2 = nn.Linear(ffn, dim)
-        self.norm1 = nn.LayerNorm(dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
-        self.act = activation("gelu")
-
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        """x [B, N, E], position [1, N, E] -> [B, N, E]."""
-        q = x + position
-        x = self.norm1(x + self.dropout1(self.self_attn(q, q, x)[0]))
-        return self.norm2(x + self.dropout2(self.linear2(self.dropout(self.act(self.linear1(x))))))
-
-
-class TransformerEncoder(nn.Module):
-    """Layers one after the other, the position added in each."""
-
-    def __init__(self, num_layers: int, dim: int, heads: int, ffn: int, dropout: float):
-        super().__init__()
-        self.layers = nn.ModuleList(TransformerEncoderLayer(dim, heads, ffn, dropout) for _ in range(num_layers))
-
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x, position)
-        return x
 
 
 @lru_cache(maxsize=32)  # a handful of sizes in multi-scale training
@@ -113,7 +79,7 @@ class HybridEncoder(nn.Module):
         self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, hidden_dim, 1, bias=False), nn.BatchNorm2d(hidden_dim)) for c in in_channels
         )
-        self.encoder = nn.ModuleList([TransformerEncoder(num_layers, hidden_dim, heads, ffn, dropout)])
+        self.encoder = nn.ModuleList([TransformerEncoder(num_layers, hidden_dim, heads, ffn, dropout, "gelu")])
         steps = len(in_channels) - 1
         self.lateral_convs = nn.ModuleList(ConvNorm(hidden_dim, hidden_dim, 1, 1, act="silu") for _ in range(steps))
         self.fpn_blocks = nn.ModuleList(

@@ -1,0 +1,63 @@
+"""Losses of DETR (paper section 3.1 and appendix A.2; SetCriterion of detr/models/detr.py)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torch_impl.boxes import cxcywh_to_xyxy, generalized_iou
+from torch_impl.models.detr.matcher import HungarianMatcher
+from torch_impl.models.matching import Match, pairs
+
+
+def classification(logits: Tensor, classes: Tensor, eos_coef: float) -> Tensor:
+    """Cross-entropy, a mean weighted by 1 for boxes and by `eos_coef` for "no object", the last class.
+
+    logits [B, Q, C], classes int64 [B, Q] -> scalar. The divisor is the sum of weights over the batch.
+    """
+    weights = logits.new_ones(logits.shape[-1])
+    weights[-1] = eos_coef
+    return F.cross_entropy(logits.flatten(0, 1), classes.flatten(), weights)
+
+
+class SetCriterion:
+    """Losses of matched queries, not multiplied by their weights. (What officially is only logged is not computed.)
+
+    eos_coef: weight of "no object" in the classification.
+    """
+
+    def __init__(self, matcher: HungarianMatcher, eos_coef: float):
+        self.matcher, self.eos_coef = matcher, eos_coef
+
+    def __call__(
+        self, outputs: dict, boxes: list[Tensor], labels: list[Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, list[Match]]]:
+        """outputs: of DETR in training; boxes per image [n, 4] cxcywh in 0..1, labels per image [n].
+
+        Returns the losses by name and the matches by head. The last layer has no suffix and is the head "main"; the
+        others are _0, _1, ... and aux_0, aux_1, ...
+        """
+        count = max(1, sum(len(x) for x in labels))
+        named, matches = {}, {}
+        heads = [("main", outputs["main"], "")]
+        heads += [(f"aux_{i}", head, f"_{i}") for i, head in enumerate(outputs["aux"])]
+        for name, head, suffix in heads:
+            matches[name] = self.matcher.match(head["logits"], head["boxes"], labels, boxes)
+            named |= self.head_losses(head, matches[name], boxes, labels, count, suffix)
+        return named, matches
+
+    def head_losses(
+        self, head: dict, matches: list[Match], boxes: list[Tensor], labels: list[Tensor], count: int, suffix: str
+    ) -> dict[str, Tensor]:
+        """Losses of one layer: head["logits"] [B, Q, C], head["boxes"] [B, Q, 4]."""
+        image, query, wanted, label = pairs(matches, boxes, labels)
+        logits = head["logits"]
+        classes = torch.full(logits.shape[:2], logits.shape[-1] - 1, dtype=torch.int64, device=logits.device)
+        classes[image, query] = label
+        found = head["boxes"][image, query]
+        overlap = generalized_iou(cxcywh_to_xyxy(found), cxcywh_to_xyxy(wanted))
+        values = {
+            "loss_ce": classification(logits, classes, self.eos_coef),
+            "loss_bbox": (found - wanted).abs().sum() / count,
+            "loss_giou": (1 - overlap).sum() / count,
+        }
+        return {name + suffix: value for name, value in values.items()}
