@@ -5,16 +5,17 @@ manifest at the end. What differs between two runs is behind `Framework`; what i
 """
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity import checkpoint, weights
-from parity.data.augment import make_augment
+from parity import checkpoint, trouble, weights
+from parity.checkpoint import Position
+from parity.data.chains import make_augment
 from parity.data.coco import Dataset, open_split
 from parity.data.loader import Loader, batch_digest
 from parity.data.plan import BatchPlan
@@ -22,7 +23,7 @@ from parity.data.transforms import make_preprocess
 from parity.draws import Draws
 from parity.errors import UserError
 from parity.evaluate import evaluate, to_coco
-from parity.files import digest, read_json, write_json
+from parity.files import locked, read_json, sweep, write_json
 from parity.framework import Batch, Detections, Framework, Group, StepResult
 from parity.meter import Meter
 from parity.progress import Progress
@@ -31,16 +32,6 @@ from parity.schedule import ema_decay, lr_factors
 from parity.trace import prepare_training
 
 CACHE_BYTES = 1 << 30  # decoded images kept by each loader
-
-
-@dataclass
-class Position:
-    """Where a run stands: `epoch` epochs and `step` optimiser steps are complete."""
-
-    epoch: int = 0
-    step: int = 0
-    best: float = -1.0
-    best_epoch: int = 0
 
 
 def load_manifest(run: dict[str, Any]) -> dict[str, Any]:
@@ -90,65 +81,64 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
     Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
+    Whenever it is killed, the same call ends with the same files (times apart). Raises UserError when another process
+    trains into `out`.
     """
     out = Path(out)
+    with locked(out):
+        for folder in (out, out / "checkpoints"):
+            sweep(folder)
+        return _train(run, framework, out)
+
+
+def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
     settings, seed = run["train"], run["seed"]
     about, data, validation = load_manifest(run), train_loader(run), val_loader(run)
-    annotations = Path(run["data"]["root"]) / "annotations/val.json"
 
     framework.seed(seed)
     framework.build(run["model"], run["options"])
     initial = weights.read(run["weights"])
     framework.load_state(initial)
     groups = prepare_training(framework, run)
-    accumulate = settings["accumulate"]
-    per_epoch = data.plan.steps_per_epoch // accumulate
+    per_epoch = data.plan.steps_per_epoch // settings["accumulate"]
     if per_epoch == 0:
         raise UserError(f"train.batch_size x accumulate: {len(data.dataset)} images do not fill one step")
     factors = lr_factors(settings["schedule"], settings["epochs"], per_epoch)
     record = manifest(run, framework, groups, factors, data.plan.digest(), weights.weights_sha256(initial), about)
     del initial
 
-    position = Position()
-    resumed = checkpoint.load_newest(out / "checkpoints", _resume_digest(run))
-    if resumed:
-        checkpoint.restore(framework, resumed[0])
-        position = Position(**{key: resumed[1][key] for key in ("epoch", "step", "best", "best_epoch")})
-    log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch)
     label = f"[{run['framework']} {run['model']}/{run['variant']} seed {seed}]"
-    progress = Progress(label, len(factors), position.step, run["log_seconds"])
-    if position.step:
-        progress.line(f"continues after epoch {position.epoch}, step {position.step}")
-    started = now()
+    progress = Progress(label, len(factors), 0, run["log_seconds"])
+    position = _start(run, framework, out, factors, progress)
+    origin = position.origin or {"step": 0, "epoch": 0}
+    log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"])
+    save = _Saver(run, framework, out / "checkpoints", factors, position, log)
+    started, found, report = now(), None, None
 
     with Meter() as meter:
         while position.epoch < settings["epochs"]:
-            begin = time.perf_counter()
-            steps = run_epoch(run, framework, data, groups, factors, position, log, progress)
-            trained = time.perf_counter()
-            position.epoch += 1
-            last_epoch = position.epoch == settings["epochs"]
-            scores = None
-            if last_epoch or (settings["eval_every"] and position.epoch % settings["eval_every"] == 0):
-                with _evaluated_weights(framework, settings):
-                    found = predict(framework, validation, run["evaluate"])
-                    report = evaluate(annotations, found)
-                    scores = report["metrics"]
-                    if (scores["AP"] or 0.0) > position.best:
-                        position.best, position.best_epoch = scores["AP"] or 0.0, position.epoch
+            run_epoch(run, framework, data, groups, factors, position, log, progress, after_step=save.when_due)
+            begin, epoch = time.perf_counter(), position.epoch + 1
+            scores, last_epoch = None, epoch == settings["epochs"]
+            if last_epoch or (settings["eval_every"] and epoch % settings["eval_every"] == 0):
+                found, report = _validate(run, framework, validation)
+                scores = report["metrics"]
+                if (scores["AP"] or 0.0) > position.best:
+                    position.best, position.best_epoch = scores["AP"] or 0.0, epoch
+                    with _evaluated_weights(framework, settings):
                         weights.write(out / "best.safetensors", framework.state())
-                if last_epoch:
-                    write_json(out / "detections.json", found, indent=None)
-                    write_json(out / "coco.json", report)
-            seconds = {"train": round(trained - begin, 3), "evaluate": round(time.perf_counter() - trained, 3)}
-            line = _epoch_line(steps, position.epoch, scores, seconds, meter.peak())
+            line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
             log.write(line)
             progress.line(_epoch_text(line, settings["epochs"]))
-            state = vars(position) | {"config_digest": _resume_digest(run)}
-            checkpoint.save(out / "checkpoints", framework, state, bool(settings["ema"]))
+            position.next_epoch()
+            save()
     progress.close()
     log.close()
 
+    if found is None:  # it was killed after its last checkpoint
+        found, report = _validate(run, framework, validation)
+    write_json(out / "detections.json", found, indent=None)
+    write_json(out / "coco.json", report)
     weights.write(out / "last.safetensors", framework.state())
     if settings["ema"]:
         weights.write(out / "ema.safetensors", framework.ema_state())
@@ -157,6 +147,7 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
         "batches_sha256": [batch_digest(batch) for batch in islice(data.batches(1), 3)],
         "final_weights": "ema.safetensors" if settings["ema"] and settings["evaluate_with_ema"] else "last.safetensors",
         "best_epoch": position.best_epoch,
+        "continued_from": position.origin,
         "started": started,
         "finished": now(),
         "seconds": round(sum(line["seconds"]["train"] + line["seconds"]["evaluate"] for line in epochs), 3),
@@ -165,6 +156,66 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
     }
     write_json(out / "run.json", record)
     return record
+
+
+def _start(run: dict[str, Any], framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
+    """Put the framework where the run's newest checkpoint stands, else the one it is to continue, else nowhere."""
+    source = run.get("continue_from")
+    resumed = checkpoint.newest(out / "checkpoints", progress.line)
+    found = resumed or (checkpoint.read(Path(source)) if source else None)
+    if found is None:
+        return Position()
+    checkpoint.check(found, _shared(run), factors)
+    checkpoint.restore(framework, found.parts)
+    position, place = found.position, f"epoch {found.position.epoch}, step {found.position.step}"
+    if resumed is None:
+        if position.step >= len(factors):
+            raise UserError(
+                f"continue_from {source}: stands after {place}, where this run ends too; raise train.epochs"
+            )
+        position.origin = {"source": str(source), "framework": found.framework, "sha256": found.sha256}
+        position.origin |= {"epoch": position.epoch, "step": position.step}
+        progress.line(f"goes on from {found.path} of {found.framework}, after {place}")
+    else:
+        progress.line(f"continues after {place}")
+    progress.skip(position.step)
+    return position
+
+
+class _Saver:
+    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` while an epoch lasts."""
+
+    def __init__(
+        self,
+        run: dict[str, Any],
+        framework: Framework,
+        folder: Path,
+        factors: np.ndarray,
+        position: Position,
+        log: MetricsLog,
+    ):
+        self.run, self.framework, self.folder, self.factors = run, framework, folder, factors
+        self.position, self.log, self.last = position, log, time.monotonic()
+        self.seconds = 60 * run.get("checkpoint_minutes", 10)
+
+    def __call__(self) -> None:
+        ema, keep = bool(self.run["train"]["ema"]), self.run.get("keep_checkpoints", 2)
+        self.log.sync()
+        checkpoint.save(self.folder, self.framework, self.position, _shared(self.run), self.factors, ema, keep)
+        self.last = time.monotonic()
+
+    def when_due(self) -> None:
+        """Called after every step; 0 minutes save at the end of epochs only."""
+        if self.seconds and time.monotonic() - self.last >= self.seconds:
+            self()
+
+
+def _validate(run: dict[str, Any], framework: Framework, validation: Loader) -> tuple[list[dict], dict[str, Any]]:
+    """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
+    advice = f"evaluate.batch_size is {run['evaluate']['batch_size']}; try a smaller one"
+    with _evaluated_weights(framework, run["train"]), trouble.memory_watched("the evaluation", advice):
+        found = predict(framework, validation, run["evaluate"])
+    return found, evaluate(Path(run["data"]["root"]) / "annotations/val.json", found)
 
 
 def run_epoch(
@@ -177,16 +228,17 @@ def run_epoch(
     log: MetricsLog,
     progress: Progress,
     limit: int | None = None,
-) -> list[StepResult]:
-    """One epoch of optimiser steps, each made of `accumulate` batches; advances `position.step`.
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """What is left of one epoch of optimiser steps, each made of `accumulate` batches; advances `position`.
 
-    `limit` ends it after so many steps.
+    `limit` ends it at so many steps; `after_step` is called after each.
     """
-    settings, steps = run["train"], []
-    accumulate, epoch = settings["accumulate"], position.epoch
-    batches = data.batches(epoch + 1)
+    settings, epoch = run["train"], position.epoch
+    accumulate = settings["accumulate"]
+    batches = data.batches(epoch + 1, position.steps * accumulate)
     count = data.plan.steps_per_epoch // accumulate
-    for _ in range(count if limit is None else min(count, limit)):
+    for _ in range(position.steps, count if limit is None else min(count, limit)):
         begin = time.perf_counter()
         waited = passed = 0.0
         images, results = 0, []
@@ -194,25 +246,24 @@ def run_epoch(
             before = time.perf_counter()
             batch = next(batches)
             after = time.perf_counter()
-            draws = Draws(run["seed"], position.step, part)
-            results.append(framework.forward_backward(batch, draws, epoch, 1.0 / accumulate))
+            results.append(_forward_backward(run, framework, batch, position, part, log.path.parent))
             passed += time.perf_counter() - after
             waited += after - before
             images += len(batch.images)
         total = float(np.mean([result.total for result in results]))
-        if not np.isfinite(total):
-            ids = [int(i) for i in batch.image_ids]
-            raise UserError(f"loss is {total} at epoch {epoch + 1}, step {position.step + 1}, images {ids}")
         rates = [group.lr * factors[position.step] for group in groups]
         updating = time.perf_counter()
-        norm, clip = framework.optimizer_step(rates, settings["clip_norm"])
-        position.step += 1
-        if settings["ema"]:
-            framework.update_ema(ema_decay(settings["ema"], position.step))
-        end = time.perf_counter()
-        seconds = {"data": waited, "forward_backward": passed, "optimizer": end - updating, "step": end - begin}
+        with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
+            norm, clip = framework.optimizer_step(rates, settings["clip_norm"])
+        if not np.isfinite(norm):
+            where = trouble.describe(batch, epoch + 1, position.step + 1)
+            raise UserError(f"gradient norm is {norm} at {where}; the newest checkpoint holds an earlier state")
         losses = {name: float(np.mean([r.losses[name] for r in results])) for name in results[0].losses}
-        steps.append(StepResult(losses, total))
+        if settings["ema"]:
+            framework.update_ema(ema_decay(settings["ema"], position.step + 1))
+        end = time.perf_counter()
+        position.add(total, losses, end - begin)
+        seconds = {"data": waited, "forward_backward": passed, "optimizer": end - updating, "step": end - begin}
         log.write(
             {
                 "kind": "step",
@@ -227,14 +278,37 @@ def run_epoch(
                 "images": images,
             }
         )
-        progress.step(epoch + 1, total, max(rates), waited, end - begin)
-    return steps
+        progress.step(epoch + 1, total, max(rates), norm, waited, end - begin)
+        if after_step is not None:
+            after_step()
 
 
-def _resume_digest(run: dict[str, Any]) -> str:
-    """Of everything that a continued run must share with the checkpoint; the framework is not part of it."""
+def _forward_backward(
+    run: dict[str, Any], framework: Framework, batch: Batch, position: Position, part: int, folder: Path
+) -> StepResult:
+    """One batch of a step. Raises UserError for a loss that is no number, with its cause, and for a lack of memory."""
+    key, epoch, accumulate = (run["seed"], position.step, part), position.epoch, run["train"]["accumulate"]
+    where = trouble.describe(batch, epoch + 1, position.step + 1)
+    try:
+        with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
+            result = framework.forward_backward(batch, Draws(*key), epoch, 1.0 / accumulate)
+    except UserError:
+        raise
+    except Exception as error:  # a matching, for instance, refuses costs that are no numbers
+        cause = trouble.why_not_finite(run, framework, batch, key, epoch, folder)
+        if cause is None:
+            raise
+        raise UserError(f"loss is not a number at {where}: {cause}") from error
+    if not np.isfinite(result.total):
+        cause = trouble.why_not_finite(run, framework, batch, key, epoch, folder)
+        raise UserError(f"loss is {result.total} at {where}: {cause or 'but not when it was repeated'}")
+    return result
+
+
+def _shared(run: dict[str, Any]) -> dict[str, Any]:
+    """Everything that a continued run must share with the checkpoint; the framework is not part of it."""
     keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
-    return digest({key: run[key] for key in keys} | {"data": run["data"]["id"]})
+    return {key: run[key] for key in keys} | {"data": run["data"]["id"]}
 
 
 def _evaluated_weights(framework: Framework, settings: dict[str, Any]):
@@ -242,18 +316,17 @@ def _evaluated_weights(framework: Framework, settings: dict[str, Any]):
     return framework.ema_weights() if settings["ema"] and settings["evaluate_with_ema"] else nullcontext()
 
 
-def _epoch_line(
-    steps: list[StepResult], epoch: int, scores: dict | None, seconds: dict[str, float], peak: float
-) -> dict[str, Any]:
-    names = sorted({name for step in steps for name in step.losses})
+def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> dict[str, Any]:
+    """The record of the epoch that `position` has come to the end of; `evaluated` is the validation's seconds."""
+    running = position.running
     return {
         "kind": "epoch",
-        "epoch": epoch,
-        "steps": len(steps),
-        "total": float(np.mean([step.total for step in steps])),
-        "losses": {n: float(np.mean([s.losses[n] for s in steps if n in s.losses])) for n in names},
+        "epoch": position.epoch + 1,
+        "steps": position.steps,
+        "total": running["total"] / position.steps,
+        "losses": {name: value / count for name, (value, count) in sorted(running["losses"].items())},
         "metrics": scores,
-        "seconds": seconds,
+        "seconds": {"train": round(running["seconds"], 3), "evaluate": round(evaluated, 3)},
         "peak_memory_mb": peak,
     }
 

@@ -6,14 +6,13 @@ and computes follows torchvision's `transforms.v2` on Pillow images. Images are 
 nowhere else.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from parity.errors import UserError
+from parity.data.settings import probability, size
+from parity.data.transforms import Preprocess
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = (0.875, 1.125), (0.5, 1.5), (0.5, 1.5), (-0.05, 0.05)
 ZOOM_SIDE = (1.0, 4.0)
@@ -36,6 +35,19 @@ class Augment:
     flip: float = 0.0
     min_box: float = 1.0
 
+    takes = None  # any preprocess
+
+    def __post_init__(self):
+        for name in ("photometric", "zoom_out", "iou_crop", "flip"):
+            probability(name, getattr(self, name))
+        size("min_box", self.min_box)
+
+    def prepare(self, sample: Sample, rng: np.random.Generator, preprocess: Preprocess) -> Sample:
+        """The chain, the resize, and again no box below `min_box` pixels; the image is then float32 [3, h, w]."""
+        image, boxes, labels = self(sample, rng)
+        tensor, boxes = preprocess(image, boxes)
+        return tensor, *sanitize(boxes, labels, tensor.shape[1:], self.min_box)
+
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Apply the chain up to the resize, which the preprocess does."""
         image, boxes, labels = sample
@@ -49,22 +61,6 @@ class Augment:
         if self.flip > 0 and rng.random() < self.flip:
             image, boxes = horizontal_flip(image, boxes)
         return image, boxes, labels
-
-
-def make_augment(config: Mapping[str, Any] | None) -> Augment | None:
-    """The chain that an `augment` section names, None for an empty one."""
-    if not config:
-        return None
-    known = [f.name for f in fields(Augment)]
-    for key, value in config.items():
-        if key not in known:
-            raise UserError(f"train.augment.{key}: is unknown, expected one of {', '.join(known)}")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or value < 0 or (key != "min_box" and value > 1):
-            raise UserError(
-                f"train.augment.{key}: {value!r}, expected a {'size' if key == 'min_box' else 'probability'}"
-            )
-    return Augment(**config)
 
 
 def photometric_distort(image: np.ndarray, rng: np.random.Generator, p: float) -> np.ndarray:

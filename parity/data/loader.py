@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from parity.data.augment import Augment, sanitize
+from parity.data.chains import Chain
 from parity.data.coco import Dataset, ImageRecord
 from parity.data.plan import AUGMENT, BatchPlan, generator
 from parity.data.transforms import Preprocess, resize_nearest, scale_boxes
@@ -65,7 +65,7 @@ class Loader:
         dataset: Dataset,
         plan: BatchPlan | None,
         preprocess: Preprocess,
-        augment: Augment | None = None,
+        augment: Chain | None = None,
         seed: int = 0,
         workers: int = 2,
         prefetch: int = 4,
@@ -73,13 +73,12 @@ class Loader:
     ):
         if plan is not None and plan.sizes and preprocess.fixed_size is None:
             raise UserError("train.multi_scale: needs a preprocess that gives every image the same size")
-        self.dataset, self.plan, self.preprocess, self.augment, self.seed = (
-            dataset,
-            plan,
-            preprocess,
-            augment,
-            int(seed),
-        )
+        takes = augment.takes if augment is not None else None
+        if takes is not None and not isinstance(preprocess, takes):
+            found, expected = type(preprocess).__name__, takes.__name__
+            raise UserError(f"train.augment.kind: does not fit preprocess.kind, found {found}, expected {expected}")
+        self.dataset, self.plan, self.preprocess, self.augment = dataset, plan, preprocess, augment
+        self.seed = int(seed)
         self.workers, self.prefetch = max(0, int(workers)), max(1, int(prefetch))
         self.cache = ImageCache(cache_bytes)
 
@@ -133,11 +132,8 @@ class Loader:
             image, boxes, labels = self._decoded(record), record.boxes, record.labels
             if epoch is not None and self.augment is not None:
                 rng = generator(self.seed, epoch, record.id, AUGMENT)
-                image, boxes, labels = self.augment((image, boxes, labels), rng)
-            tensor, boxes = self.preprocess(image, boxes)
-            if epoch is not None and self.augment is not None:
-                boxes, labels = sanitize(boxes, labels, tensor.shape[1:], self.augment.min_box)
-            return tensor, boxes, labels
+                return self.augment.prepare((image, boxes, labels), rng, self.preprocess)
+            return *self.preprocess(image, boxes), labels
         except UserError:
             raise
         except Exception as error:

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from parity.data import augment
+from parity.data.chains import make_augment
 from parity.data.plan import generator
 from parity.errors import UserError
 
@@ -30,7 +31,7 @@ def sample(height=40, width=60):
 
 
 def test_same_key_same_result_and_nothing_shared():
-    chain = augment.make_augment({"photometric": 0.5, "zoom_out": 0.5, "iou_crop": 0.8, "flip": 0.5, "min_box": 1})
+    chain = make_augment({"photometric": 0.5, "zoom_out": 0.5, "iou_crop": 0.8, "flip": 0.5, "min_box": 1})
     image, boxes, labels = sample()
     before = image.copy(), boxes.copy(), labels.copy()
     seen = set()
@@ -44,10 +45,10 @@ def test_same_key_same_result_and_nothing_shared():
 
 def test_what_is_off_draws_nothing():
     """Turning one step off must not change which images the others flip."""
-    chain = augment.make_augment({"flip": 0.5})
+    chain = make_augment({"flip": 0.5})
     assert chain(sample(), Script(0.4))[1][0].tolist() == [35, 5, 55, 30]
     assert chain(sample(), Script(0.5))[1][0].tolist() == [5, 5, 25, 30]
-    assert augment.make_augment({}) is None and augment.make_augment(None) is None
+    assert make_augment({}) is None and make_augment(None) is None
 
 
 def test_flip_mirrors_image_and_boxes():
@@ -141,4 +142,4 @@ def test_photometric_order_and_permutation():
 @pytest.mark.parametrize(("key", "value"), [("flip", 1.5), ("rotate", 0.5), ("zoom_out", True), ("min_box", -1)])
 def test_bad_settings_are_named(key, value):
     with pytest.raises(UserError, match=f"train.augment.{key}"):
-        augment.make_augment({key: value})
+        make_augment({key: value})

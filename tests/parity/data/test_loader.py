@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parity.data.augment import make_augment
+from parity.data.chains import make_augment
 from parity.data.coco import open_split
 from parity.data.loader import ImageCache, Loader, batch_digest, decode
 from parity.data.plan import BatchPlan
