@@ -11,9 +11,14 @@ Var, nn = jt.Var, jt.nn
 
 
 class EMA:
-    """Starts as a copy. Integer entries (`num_batches_tracked`) keep their first value, as in the official code."""
+    """Starts as a copy.
 
-    def __init__(self, model: nn.Module):
+    integers: average integer entries (`num_batches_tracked`) too, cut to whole numbers, as NanoDet-Plus officially
+    does; otherwise they keep their first value, as in RT-DETR
+    """
+
+    def __init__(self, model: nn.Module, integers: bool = False):
+        self.integers = integers
         self.values: dict[str, Var | int] = {
             name: entry.value if isinstance(entry.value, int) else jt.array(entry.value.numpy()).stop_grad()
             for name, entry in entries(model).items()
@@ -26,6 +31,8 @@ class EMA:
             for name, entry in entries(model).items():
                 if isinstance(entry.value, Var):
                     self.values[name] = ops.average(self.values[name], entry.value, decay, table)
+                elif self.integers:
+                    self.values[name] += int((entry.value - self.values[name]) * (1 - decay))
         jt.sync([value for value in self.values.values() if isinstance(value, Var)])
 
     @contextmanager

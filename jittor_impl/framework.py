@@ -121,8 +121,8 @@ class JittorFramework(Framework):
     def load_optimizer_state(self, arrays: dict[str, np.ndarray]) -> None:
         self.optimizer.load_state(arrays)
 
-    def start_ema(self) -> None:
-        self.ema = EMA(self.model)
+    def start_ema(self, integers: bool = False) -> None:
+        self.ema = EMA(self.model, integers)
 
     def update_ema(self, decay: float) -> None:
         self.ema.update(self.model, decay)

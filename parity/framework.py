@@ -97,6 +97,7 @@ class Framework(ABC):
     """
 
     name: str
+    dtypes: tuple[str, ...] = ("float32",)  # what option `dtype` may be
 
     @abstractmethod
     def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None): ...
@@ -159,8 +160,8 @@ class Framework(ABC):
     def load_optimizer_state(self, arrays: dict[str, np.ndarray]) -> None: ...
 
     @abstractmethod
-    def start_ema(self) -> None:
-        """Begin an exponential moving average as a copy of the model."""
+    def start_ema(self, integers: bool = False) -> None:
+        """Begin an exponential moving average as a copy of the model; of integer entries too, if `integers`."""
 
     @abstractmethod
     def update_ema(self, decay: float) -> None:

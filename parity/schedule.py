@@ -12,8 +12,10 @@ def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.nd
     """float64 [epochs * steps_per_epoch]: what every group's learning rate is multiplied by at each optimiser step.
 
     `kind`: "constant"; "multistep" (times `gamma` from each epoch of `milestones` on); "cosine" (from 1 to
-    `final_factor`, per step). The first `warmup_steps` are multiplied by a line that starts at `warmup_factor` and
-    would reach 1 one step later (GFocalV2, NanoDet-Plus).
+    `final_factor`, falling with every step or, if `per` is "epoch", with every epoch). The first `warmup_steps` are
+    multiplied by a line that starts at `warmup_factor` and would reach 1 one step later (GFocalV2). If `warmup_alone`,
+    the line up to and including that 1 stands in place of the schedule (NanoDet-Plus), which matters where warming up
+    takes more than the first epoch.
     """
     total = epochs * steps_per_epoch
     step = np.arange(total, dtype=np.float64)
@@ -24,20 +26,29 @@ def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.nd
         passed = sum((step // max(1, steps_per_epoch) >= milestone).astype(int) for milestone in spec["milestones"])
         factors = float(spec["gamma"]) ** (np.zeros(total) + passed)
     elif kind == "cosine":
-        final = float(spec["final_factor"])
-        factors = final + (1 - final) * 0.5 * (1 + np.cos(np.pi * step / max(1, total)))
+        final, per = float(spec["final_factor"]), spec.get("per", "step")
+        if per not in ("step", "epoch"):
+            raise UserError(f"train.schedule.per is {per!r}: expected step or epoch")
+        done = step if per == "step" else step // max(1, steps_per_epoch) * steps_per_epoch
+        factors = final + (1 - final) * 0.5 * (1 + np.cos(np.pi * done / max(1, total)))
     else:
         raise UserError(f"train.schedule.kind is {kind!r}: expected constant, multistep or cosine")
     warmup = int(spec.get("warmup_steps", 0))
     if warmup:
         first = float(spec.get("warmup_factor", 0.0))
-        factors[:warmup] *= first + (1 - first) * step[:warmup] / warmup
+        line = first + (1 - first) * step[: warmup + 1] / warmup
+        if spec.get("warmup_alone"):
+            factors[: warmup + 1] = line
+        else:
+            factors[:warmup] *= line[:warmup]
     return factors
 
 
 def ema_decay(spec: dict[str, Any], update: int) -> float:
     """Decay of the `update`-th average (counted from 1).
 
-    RT-DETR (official `ModelEMA`): decay * (1 - exp(-update / warmups)), so that early averages follow the model.
+    decay * (1 - exp(-(update + offset) / warmups)), so that early averages follow the model. RT-DETR (official
+    `ModelEMA`) has the offset 0. NanoDet-Plus (official `ExpMovingAverager`) has 1; it states the weight of the new
+    value instead, decay * exp(-(1 + update) / 2000) + (1 - decay).
     """
-    return float(spec["decay"]) * (1 - math.exp(-update / float(spec["warmups"])))
+    return float(spec["decay"]) * (1 - math.exp(-(update + spec.get("offset", 0)) / float(spec["warmups"])))

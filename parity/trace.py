@@ -149,7 +149,7 @@ def prepare_training(framework: Framework, model: dict[str, Any]) -> list[Group]
     groups = parameter_groups(framework.tensors(), model["groups"], lr, decay)
     framework.make_optimizer(kind, groups, **options)
     if model["train"]["ema"]:
-        framework.start_ema()
+        framework.start_ema(model["train"]["ema"].get("integers", False))
     return groups
 
 

@@ -8,9 +8,14 @@ from torch import nn
 
 
 class EMA:
-    """Starts as a copy. Integer entries (`num_batches_tracked`) keep their first value, as in the official code."""
+    """Starts as a copy.
 
-    def __init__(self, model: nn.Module):
+    integers: average integer entries (`num_batches_tracked`) too, cut to whole numbers, as NanoDet-Plus officially
+    does; otherwise they keep their first value, as in RT-DETR
+    """
+
+    def __init__(self, model: nn.Module, integers: bool = False):
+        self.integers = integers
         self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     @torch.no_grad()
@@ -19,6 +24,8 @@ class EMA:
         for name, value in model.state_dict().items():
             if value.dtype.is_floating_point:
                 self.tensors[name].mul_(decay).add_(value, alpha=1 - decay)
+            elif self.integers:
+                self.tensors[name] += ((value - self.tensors[name]).double() * (1 - decay)).long()
 
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:

@@ -38,6 +38,7 @@ class TorchFramework(Framework):
     """
 
     name = "torch"
+    dtypes = tuple(DTYPES)
     read_pth = staticmethod(read_pth)
 
     def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None):
@@ -130,8 +131,8 @@ class TorchFramework(Framework):
     def load_optimizer_state(self, arrays: dict[str, np.ndarray]) -> None:
         self.optimizer.load_state(arrays)
 
-    def start_ema(self) -> None:
-        self.ema = EMA(self.model)
+    def start_ema(self, integers: bool = False) -> None:
+        self.ema = EMA(self.model, integers)
 
     def update_ema(self, decay: float) -> None:
         self.ema.update(self.model, decay)

@@ -79,7 +79,7 @@ class NumpyFramework(Framework):
         self.moments = {k.removesuffix("/momentum_buffer"): v for k, v in arrays.items() if k != "step"}
         self.steps = int(arrays["step"][0])
 
-    def start_ema(self):
+    def start_ema(self, integers=False):
         self.ema = self.state()
 
     def update_ema(self, decay):

@@ -1,0 +1,66 @@
+"""Dynamic soft-label assignment of NanoDet-Plus (nanodet/model/head/assigner/dsl_assigner.py).
+
+NumPy, once for every framework: it needs no gradient, and it decides by comparisons. What it compares are predictions,
+so two frameworks agree on it as far as their predictions do.
+"""
+
+import numpy as np
+
+
+def dynamic_soft_labels(
+    points: np.ndarray,
+    scores: np.ndarray,
+    predicted: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    topk: int,
+    iou_factor: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which box every place of one image has to predict, and how well it does so already.
+
+    points [N, 2], scores [N, C] class probabilities, predicted [N, 4] xyxy; boxes [n, 4] xyxy with labels [n].
+    Returns (int64 [N]: 0 for background or 1 + the number of the box, float32 [N]: IoU with that box or 0).
+
+    Candidates are the places strictly inside any box. A box takes as many of them as the sum of its `topk` largest IoUs
+    says, at least one, those of least cost: soft-label focal cost + iou_factor * -log(IoU). It may take a place that
+    lies in another box only. A place that several boxes take goes to the box that costs least of all.
+    """
+    assigned, overlaps = np.zeros(len(points), np.int64), np.zeros(len(points), np.float32)
+    inside = (points[:, None] > boxes[None, :, :2]) & (points[:, None] < boxes[None, :, 2:])
+    candidates = np.flatnonzero(inside.all(-1).any(-1)) if len(boxes) else np.zeros(0, np.int64)
+    if not len(candidates):
+        return assigned, overlaps
+    ious = pairwise_iou(predicted[candidates], boxes)
+    cost = label_cost(scores[candidates], labels, ious) - iou_factor * np.log(ious + 1e-7)
+    counts = np.maximum(1, np.sort(ious, axis=0)[::-1][:topk].sum(0).astype(np.int64))
+    rank = np.argsort(np.argsort(cost, axis=0, kind="stable"), axis=0)
+    taken = rank < counts
+    several = taken.sum(1) > 1
+    taken[several] = np.arange(len(boxes)) == cost[several].argmin(1)[:, None]
+    positive = taken.any(1)
+    chosen = taken[positive].argmax(1)
+    assigned[candidates[positive]] = chosen + 1
+    overlaps[candidates[positive]] = ious[positive, chosen]
+    return assigned, overlaps
+
+
+def label_cost(scores: np.ndarray, labels: np.ndarray, ious: np.ndarray) -> np.ndarray:
+    """Quality focal loss of every place against every box: scores [V, C], labels [n], ious [V, n] -> [V, n].
+
+    The target is the IoU at the box's class and 0 elsewhere. The sum over the other classes is the same for all boxes
+    of a class but for that class's own term, which is left out of it.
+    """
+    p = scores.astype(np.float64)
+    log_p, log_rest = (np.log(np.maximum(x, np.exp(-100.0))) for x in (p, 1 - p))  # as PyTorch bounds the logarithms
+    background = -log_rest * p**2
+    own, target = labels, ious.astype(np.float64)
+    entropy = -(target * log_p[:, own] + (1 - target) * log_rest[:, own])
+    return background.sum(1, keepdims=True) - background[:, own] + entropy * (target - p[:, own]) ** 2
+
+
+def pairwise_iou(a: np.ndarray, b: np.ndarray, eps: float = 1e-6) -> np.ndarray:
+    """IoU of every box of a [V, 4] with every box of b [n, 4], [V, n]; the union counts as at least `eps`."""
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    inter = sides.clip(min=0).prod(-1)
+    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
+    return inter / np.maximum(area_a[:, None] + area_b[None] - inter, eps)
