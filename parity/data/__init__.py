@@ -8,9 +8,9 @@ The data's way:
 2. `coco.open_split(root, split, label_space)` reads one split into a `Dataset`: images with their training boxes,
    categories, and the map between category ids and the class indices of the model's head.
 3. `plan.BatchPlan` says which image ids form step s of epoch e, and at which size, as a pure function of its seed.
-4. `loader.Loader` decodes, augments (`chains`: one chain per model family), preprocesses (`transforms`, on Pillow or on
-   OpenCV's arithmetic in `resample`) and collates into `parity.framework.Batch`. Augmentation depends on (seed, epoch, image id) alone, so neither the number of threads nor
-   the framework that asks changes a batch.
+4. `loader.Loader` decodes, augments (`chains`: one per model family), preprocesses (`transforms`, on Pillow or on
+   OpenCV's arithmetic in `resample`) and collates into `parity.framework.Batch`. Augmentation depends on
+   (seed, epoch, image id) alone, so neither the number of threads nor the framework that asks changes a batch.
 
 Boxes are absolute xyxy pixels everywhere between `Dataset` and `Batch`; xywh exists only inside COCO files.
 """
