@@ -3,6 +3,8 @@
 #   snakemake --cores 1 --use-conda results/rtdetr/report.md
 #   snakemake --cores 1 results/rtdetr/report.md --config epochs=3 framework=jittor
 #
+#   snakemake --cores 1 all --config models=rtdetr,nanodet          # these models, side by side
+#
 # What can be set is in config/README.md.
 from snakemake.utils import min_version
 
@@ -10,6 +12,9 @@ min_version("9.0")
 
 
 configfile: "config/config.yaml"
+
+
+report: "reports/captions/workflow.rst"  # the first page of `snakemake --report report.html`
 
 
 include: "workflow/rules/common.smk"  # the checked configuration, and the names of everything
@@ -23,9 +28,18 @@ include: "workflow/rules/evaluate.smk"  # the same weights in the other framewor
 include: "workflow/rules/profile.smk"  # speed and memory, alone on the machine
 include: "workflow/rules/figures.smk"  # what is compared, and its figures
 include: "workflow/rules/report.smk"  # tables, report.md, report.html
+include: "workflow/rules/summary.smk"  # the models side by side
 
 
-rule all:
+rule default_report:
+    """What is made when nothing is asked for: the report of `default_model`."""
     default_target: True
     input:
         f"{RESULTS}/{config['default_model']}/report.md",
+
+
+rule all:
+    """The report of every selected model, and the summary that sets them side by side."""
+    input:
+        expand(rules.report.output.markdown, model=SELECTED),
+        rules.summary.output.markdown,

@@ -120,27 +120,32 @@ def empty(axis: Axes, why: str) -> None:
     axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True, color="#555555", transform=axis.transAxes)
 
 
-def footer(figure: Figure, comparison: Comparison) -> None:
-    """Source, configuration and commit in small print below the figure."""
+def footer(comparison: Comparison) -> str:
+    """Source, configuration and commit, for the small print below a figure."""
     config, commit = comparison.config_digest(), comparison.commit
     source = "/".join(comparison.source.parts[-3:])
     seeds = ", ".join(map(str, comparison.seeds)) or "none"
     words = [source, f"seeds {seeds}", f"config {config[:10] if config else 'not recorded'}"]
     hexadecimal, changed, _ = (commit or "").partition("+")  # "+changes": tracked files differed from the commit
     words.append(f"commit {hexadecimal[:10] + (' with changes' if changed else '') or 'not recorded'}")
-    figure.text(0.005, 0, " · ".join(words), fontsize=6.5, color="#666666", ha="left", va="bottom")
+    return " · ".join(words)
 
 
 def save(figure: Figure, comparison: Comparison, folder: Path, stem: str) -> list[Path]:
+    """`write` a figure of one comparison, in its resolution."""
+    return write(figure, folder, stem, footer(comparison), comparison.setting("figures", "dpi"))
+
+
+def write(figure: Figure, folder: Path, stem: str, small_print: str, dpi: float | None = None) -> list[Path]:
     """Write `<stem>.png` and `<stem>.svg`; equal input gives equal bytes (no dates, no random ids)."""
-    footer(figure, comparison)
+    figure.text(0.005, 0, small_print, fontsize=6.5, color="#666666", ha="left", va="bottom")
     written = []
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         path = Path(folder) / f"{stem}.{suffix}"
         with atomic(path) as temporary:
-            dpi = comparison.setting("figures", "dpi", default=figure.dpi)
             figure.savefig(
-                temporary, format=suffix, metadata=metadata, dpi=dpi, bbox_inches="tight", pad_inches=0.12
+                temporary, format=suffix, metadata=metadata, dpi=dpi or figure.dpi, bbox_inches="tight",
+                pad_inches=0.12,
             )  # fmt: skip
         written.append(path)
     return written

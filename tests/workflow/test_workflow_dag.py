@@ -46,6 +46,21 @@ def test_from_nothing_everything_is_made_once(empty_project):
     assert empty_project.jobs("results/rtdetr/report.md") == DEFAULT
 
 
+def test_all_makes_every_report_and_the_summary(empty_project):
+    twice = {rule: 2 * count for rule, count in DEFAULT.items()} | {"dataset": 1}
+    assert empty_project.jobs("all") == twice | {"summary": 1}
+    assert empty_project.jobs("all", "--config", "models=rtdetr") == DEFAULT | {"summary": 1}
+    assert empty_project.jobs("--config", "default_model=fakedet") == DEFAULT
+
+
+def test_naming_models_keeps_what_a_file_changes_in_them(done_project, tmp_path):
+    overlay = tmp_path / "model.yaml"
+    overlay.write_text("models: {rtdetr: {train: {batch_size: 4}}}\n")
+    arguments = ("results/rtdetr/report.md", "--configfile", str(overlay))
+    assert done_project.jobs(*arguments, "--config", "models=rtdetr,fakedet") == done_project.jobs(*arguments)
+    assert done_project.jobs(*arguments)["train"] == 2
+
+
 def test_one_framework_needs_nothing_of_the_other(empty_project):
     jobs = empty_project.jobs("--config", "framework=jittor")
     assert jobs == {

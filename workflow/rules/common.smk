@@ -23,12 +23,13 @@ def refuse(error):
 
 
 try:
-    config.update(workflow_config.normalise(config))
+    config.update(workflow_config.normalise(config, workflow.config_settings.configfiles or []))
 except UserError as error:
     refuse(error)
 
 RESULTS = config["results"]
 FRAMEWORKS = config["frameworks"]
+SELECTED = config["selected"]  # the models of the summary
 DATASET = f"{RESULTS}/data/{parity_config.dataset_id(config)}"
 
 
@@ -143,6 +144,11 @@ def sources(*starts):
             found.add(path)
             pending += [file for file in _imports(path) if file.is_relative_to(ROOT / "parity")]
     return [os.path.relpath(path) for path in sorted(found)]
+
+
+def templates(kind):
+    """The templates of a report, one per language."""
+    return [os.path.relpath(path) for path in sorted((ROOT / "reports").glob(f"{kind}.*.j2"))]
 
 
 @cache

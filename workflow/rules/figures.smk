@@ -35,6 +35,7 @@ rule figures:
                 category="Figures",
                 subcategory="{model}",
                 labels={"name": name, "shows": caption},
+                caption="../../reports/captions/figure.rst",
             )
             for name, caption in FIGURES.items()
         ],

@@ -146,7 +146,16 @@ def compared_runs(model):
 
 def compared_files(wildcards):
     """Everything that a report is made from, as files that rules make."""
-    model = wildcards.model
+    return files_of(wildcards.model)
+
+
+def summarised_files(wildcards):
+    """Everything that the summary is made from."""
+    return sorted({file for model in SELECTED for file in files_of(model)})
+
+
+def files_of(model):
+    """The results of a model that figures and tables read."""
     files = [f"{DATASET}/manifest.json", f"{RESULTS}/{model}/weights/published.txt"]
     files.append(f"{RESULTS}/{model}/alignment/alignment.json")
     for run in compared_runs(model):

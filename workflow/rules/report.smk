@@ -6,17 +6,23 @@ rule report:
         compared_files,
         comparison=rules.collect.output[0],
         figures=rules.figures.output,
-        templates=[os.path.relpath(path) for path in sorted((ROOT / "reports").rglob("*")) if path.is_file()],
+        templates=templates("report"),
         sources=sources("workflow/scripts/make_report.py"),
     output:
         markdown=f"{RESULTS}/{{model}}/report.md",
-        html=report(f"{RESULTS}/{{model}}/report.html", category="Report", labels={"model": "{model}"}),
+        html=report(
+            f"{RESULTS}/{{model}}/report.html",
+            category="Reports",
+            labels={"model": "{model}"},
+            caption="../../reports/captions/report.rst",
+        ),
         tables=[
             report(
                 f"{RESULTS}/{{model}}/tables/{name}.csv",
                 category="Tables",
                 subcategory="{model}",
                 labels={"name": name, "holds": caption},
+                caption="../../reports/captions/table.rst",
             )
             for name, caption in TABLES.items()
         ],

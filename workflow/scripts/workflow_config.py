@@ -7,6 +7,7 @@ allows no string, the text is read as YAML, and a lone value becomes a list wher
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,9 @@ def check_models(config: dict[str, Any]) -> None:
     if "variant" in config and not any(config["variant"] in file["variants"] for file in files.values()):
         known = [f"{variant} ({name})" for name, file in files.items() for variant in file["variants"]]
         raise refused("variant", config["variant"], known)
+    for name in config["selected"]:
+        if name not in names:
+            raise refused("models", name, names)
     for name, user in config["models"].items():
         if name not in names:
             raise UserError(f"config: models.{name}: unknown model, expected one of {', '.join(names)}")
@@ -157,13 +161,26 @@ def check_models(config: dict[str, Any]) -> None:
                     raise UserError(f"config: {where}: unknown key, expected one of {', '.join(known)}")
 
 
-def normalise(config: dict[str, Any]) -> dict[str, Any]:
+def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str, Any]:
+    """`--config models=rtdetr,nanodet` names models and replaced the section of the same name: the names become
+    `selected`, and the section is read again from the files it came from."""
+    if isinstance(given.get("models", {}), dict):
+        return given
+    sections: dict[str, Any] = {}
+    for file in [ROOT / "config/config.yaml", *files]:
+        sections = parity_config.merge(sections, (parity_config.read_yaml(file) or {}).get("models") or {})
+    return given | {"selected": given["models"], "models": sections}
+
+
+def normalise(config: dict[str, Any], files: Iterable[str | Path] = ()) -> dict[str, Any]:
     """The configuration that rules work with: typed, filled, checked; narrowed to `framework` and to the data's source.
 
-    Applying it twice changes nothing. Raises UserError naming the offending key and what is allowed.
+    `files` are the configuration files that were laid over config/config.yaml. Applying it twice changes nothing.
+    Raises UserError naming the offending key and what is allowed.
     """
     schema = load_schema("config.schema.yaml")
-    given = {key: value for key, value in config.items() if value is not None}
+    given = named_models({key: value for key, value in config.items() if value is not None}, files)
+    given.setdefault("selected", parity_config.model_names())
     filled = fill(typed(given, schema), schema)
     check(filled, schema, "config")
     check_models(filled)
