@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from jittor_impl.models.detr.detector import DETR
 from jittor_impl.models.interface import Detector
 from jittor_impl.models.rtdetr.detector import RTDETR
 from parity.errors import UserError
 
-MODELS = {"rtdetr": RTDETR}
+MODELS = {"detr": DETR, "rtdetr": RTDETR}
 
 
 def build(model: str, options: dict[str, Any]) -> Detector:
