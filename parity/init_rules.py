@@ -61,6 +61,12 @@ def xavier_uniform(request: Request) -> np.ndarray:
     return request.uniform(math.sqrt(6 / ((request.shape[0] + request.shape[1]) * receptive)))
 
 
+def fan_out_normal(request: Request) -> np.ndarray:
+    """N(0, 2/fan_out): Kaiming-normal for ReLU, how torchvision's ResNets start."""
+    deviation = math.sqrt(2 / (request.shape[0] * math.prod(request.shape[2:])))
+    return normal(request) * np.float32(deviation)
+
+
 def prior_bias(request: Request) -> np.ndarray:
     """The logit of PRIOR, so that few classes fire at first."""
     return np.full(request.shape, -math.log((1 - PRIOR) / PRIOR), np.float32)
