@@ -42,6 +42,7 @@ from parity.schedule import lr_factors
 from parity.train import framework_of
 
 OWN_KEYS = ("framework", "framework_options", "weights", "workers", "log_seconds")  # may differ between frameworks
+OPTIONAL = ("anchors.npz", "nudged.npz", "nudged_anchors.npz", "referee.npz")  # of the folder, beside probe.json
 BATCHES = 3  # training batches that are compared; one more step would repeat the same code
 
 
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     settings = load_run(args.config)
     out, reference = Path(args.out), Path(args.reference) if args.reference else None
     framework = framework_of(settings, framework_class, args.config)
-    (out / "probe.json").unlink(missing_ok=True)  # an earlier one must not vouch for what is written from here on
+    for name in ("probe.json", *OPTIONAL):  # an earlier one must not vouch for what is written from here on
+        (out / name).unlink(missing_ok=True)
     data, validation = engine.train_loader(settings), engine.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
     batches = list(islice(data.batches(1), max(BATCHES, args.steps)))

@@ -61,7 +61,11 @@ class Arrays(Mapping[str, np.ndarray]):
 
 
 class Probe:
-    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays."""
+    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
+
+    `anchors`, None without a trajectory. Of the first framework also `nudged`, `nudged_anchors` and, if it offers
+    float64, `referee`; None elsewhere.
+    """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -70,3 +74,12 @@ class Probe:
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
+        self.anchors, self.nudged, self.nudged_anchors, self.referee = (
+            Arrays(file) if (file := self.folder / f"{name}.npz").exists() else None
+            for name in ("anchors", "nudged", "nudged_anchors", "referee")
+        )
+
+    @property
+    def again(self) -> list[Arrays]:
+        """`train` once more, moved by rounding alone: after a change of last bits, and in float64."""
+        return [arrays for arrays in (self.nudged, self.referee) if arrays is not None]

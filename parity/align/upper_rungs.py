@@ -1,5 +1,7 @@
 """Rungs 5 to 10: losses, gradients, optimiser steps, the schedule, training, AP."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from parity.align.files import Probe
 from parity.align.lower_rungs import judge_queries, match_queries
 from parity.align.queries import Queries
 from parity.align.result import Rung
-from parity.align.tolerances import TOLERANCES
+from parity.align.tolerances import TOLERANCES, Tolerance
 
 
 def relative(first: float, second: float) -> float:
@@ -64,45 +66,105 @@ def _matched(probe: Probe, head: str, positions: np.ndarray | None) -> set[tuple
     return set(zip((source if positions is None else positions[source]).tolist(), target.tolist(), strict=True))
 
 
-def gradients(first: Probe, second: Probe) -> Rung:
-    """Of every parameter, on several batches. What is zero on paper is recognised and left out.
+@dataclass
+class Drift:
+    """How far rounding alone moves the first framework from itself, tensor by tensor."""
 
-    A parameter is judged by the batch on which it agrees best. A ReLU whose input is within rounding of zero switches
-    on in one framework only; that one unit moves a channel's gradient by up to a percent, and every gradient before
-    it. It is another unit on every batch, whereas a mistake shows on all of them.
+    differences: list[Difference]
+
+    @property
+    def limits(self) -> list[float]:
+        return [d.relative_l2 for d in self.differences]
+
+    @property
+    def peaks(self) -> list[float]:
+        return [d.peak for d in self.differences]
+
+
+def gradients(first: Probe, second: Probe) -> Rung:
+    """Of every parameter on every batch. What is zero on paper is recognised and left out.
+
+    A ReLU whose input is within rounding of zero switches on in one framework only; that one unit moves a channel's
+    gradient by up to a percent, and every gradient before it. It is another unit on every batch, whereas a mistake
+    shows on all of them: on its best batch a parameter has to agree to the plain tolerance.
     """
     rung, tolerance = Rung(6, "gradients"), TOLERANCES["gradient"]
-    best: dict[str, list[Difference]] = {}
+    count = first.about["settings"]["steps"]
+    own = [_gradients(first.train, again, k)[0] for again in first.again for k in range(count)]
+    drift = Drift([d for found in own for d in found])
+    middle = TOLERANCES["gradient median"].widened(_median(found) or 0.0 for found in own)
+    allowed = tolerance.widened(drift.limits, drift.peaks)
+    cosine = TOLERANCES["gradient cosine"].widened(max(0.0, 1 - d.cosine) for d in drift.differences)
+    batches: list[list[Difference]] = []
     zeros: set[str] = set()
-    for k in range(first.about["settings"]["steps"]):
+    for k in range(count):
         sides = [probe.train.part(f"step{k}/grad/") for probe in (first, second)]
         for name in sorted(set(sides[0]) ^ set(sides[1])):
             has = first.framework if name in sides[0] else second.framework
             present = sides[0].get(name, sides[1].get(name))
             if np.abs(present).max(initial=0) > 0:  # no gradient and a gradient of zero are the same
                 rung.problem(f"{name}: has a gradient in {has} only")
-        zero, one = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
+        found, zero, one = _gradients(first.train, second.train, k, allowed)
+        batches.append(found)
         zeros |= zero
         for name in one:
             rung.problem(f"{name}: the gradient is zero but for rounding in one framework only")
-        for name in sides[0]:
-            if name in sides[1] and name not in zero:
-                found = compare(name, sides[0][name], sides[1][name], tolerance)
-                best.setdefault(name, []).append(found)
-    differences = [min(found, key=lambda d: d.ratio) for found in best.values()]
-    rung.tensors(differences, tolerance.limit, tolerance.peak)
-    for d in sorted(differences, key=lambda d: d.cosine)[:1]:
-        limit = TOLERANCES["gradient cosine"].limit
-        rung.number(max(0.0, 1 - d.cosine), limit, "1 - cosine", f"{d.name}: cosine {d.cosine:.9f}")
-    rung.compared = len(differences)
-    apart = [max(found, key=lambda d: d.ratio) for found in best.values() if any(not d.ok for d in found)]
+        rung.tensors(found, allowed.limit, allowed.peak, f"batch {k + 1}:")
+        for d in sorted(found, key=lambda d: d.cosine)[:1]:
+            rung.number(max(0.0, 1 - d.cosine), cosine.limit, "1 - cosine", f"{d.name}: cosine {d.cosine:.9f}")
+        where = f"median over parameters, batch {k + 1}"
+        rung.number(_median(found) or 0.0, middle.limit, "median relative L2", where)
+    best = _best(batches)
+    rung.tensors(_judged(best, tolerance), tolerance.limit, tolerance.peak, "best batch:")
+    rung.compared = len(best)
     rung.details |= {
-        "zero": sorted(zeros - set(best)),
-        "median_relative_l2": _median(differences),
-        "apart_on_some_batch": len(apart),
-        "worst_on_any_batch": str(max(apart, key=lambda d: d.ratio)) if apart else None,
+        "zero": sorted(zeros - {d.name for d in best}),
+        "median_relative_l2": _median([d for found in batches for d in found]),
+        "allowed": {"relative_l2": allowed.limit, "peak": allowed.peak, "1 - cosine": cosine.limit},
+        "drift": {"worst": max(drift.limits, default=None), "median": _median(drift.differences)},
+        "against_float64": _against_referee(first, second),
     }
     return rung
+
+
+def _gradients(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int, tolerance: Tolerance | None = None
+) -> tuple[list[Difference], set[str], list[str]]:
+    """Differences of all gradients that are not zero on paper, and the names of those that are, or are on one side."""
+    sides = [side.part(f"step{step}/grad/") for side in (first, second)]
+    zero, one = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
+    names = [name for name in sides[0] if name in sides[1] and name not in zero]
+    tolerance = tolerance or TOLERANCES["gradient"]
+    return [compare(name, sides[0][name], sides[1][name], tolerance) for name in names], zero, one
+
+
+def _best(batches: list[list[Difference]]) -> list[Difference]:
+    """Of every parameter the batch on which it agrees best."""
+    found: dict[str, list[Difference]] = {}
+    for d in (d for batch in batches for d in batch):
+        found.setdefault(d.name, []).append(d)
+    return [min(same, key=lambda d: d.ratio) for same in found.values()]
+
+
+def _judged(differences: list[Difference], tolerance: Tolerance) -> list[Difference]:
+    """The same differences in units of another tolerance."""
+    return [replace(d, ratio=max(d.relative_l2 / tolerance.limit, d.peak / tolerance.peak)) for d in differences]
+
+
+def _against_referee(first: Probe, second: Probe) -> dict[str, Any] | None:
+    """How far each framework's gradients are from the first framework's in float64."""
+    if first.referee is None:
+        return None
+    found = {}
+    for probe in (first, second):
+        differences = [
+            d
+            for k in range(first.about["settings"]["steps"])
+            for d in _gradients(first.referee, probe.train, k)[0]
+        ]  # fmt: skip
+        worst = max(differences, key=lambda d: d.relative_l2, default=None)
+        found[probe.framework] = {"worst": worst.relative_l2, "at": worst.name, "median": _median(differences)}
+    return found
 
 
 def _median(differences: list[Difference]) -> float | None:
@@ -114,7 +176,8 @@ def steps(first: Probe, second: Probe) -> Rung:
     count = first.about["settings"]["steps"]
     rung = Rung(7, f"{count} optimiser steps")
     for name, quantity in (("step_total", "loss"), ("step_grad_norm", "step"), ("step_clip", "step")):
-        limit = TOLERANCES[quantity].limit
+        own = [relative(a, b) for again in first.again for a, b in zip(first.train[name], again[name], strict=True)]
+        limit = TOLERANCES[quantity].widened(own if quantity == "step" else ()).limit
         if name in first.train and name in second.train:
             for i, (a, b) in enumerate(zip(first.train[name], second.train[name], strict=True)):
                 rung.number(relative(a, b), limit, "relative", f"{name}[{i}]: {a:.8g} and {b:.8g}")
@@ -122,38 +185,54 @@ def steps(first: Probe, second: Probe) -> Rung:
             rung.problem(f"{name}: missing")
     elements = known = 0
     for k in range(count):
-        masks = _determined(first, second, k)
+        masks = _determined(first.train, second.train, k)
         elements += sum(mask.size for mask in masks.values())
         known += sum(int(mask.sum()) for mask in masks.values())
-        _changes(rung, first, second, f"step{k}/delta", "delta", masks)
-        _changes(rung, first, second, f"step{k}/buffer", "buffer", {})
-    _changes(rung, first, second, "ema_delta", "delta", masks)
+        _changes(rung, first, second, f"step{k}/delta", "delta", k)
+        _changes(rung, first, second, f"step{k}/buffer", "buffer", None)
+    _changes(rung, first, second, "ema_delta", "delta", count - 1)
     rung.details["undetermined_share"] = 1 - known / max(1, elements)
     return rung
 
 
-def _changes(rung: Rung, first: Probe, second: Probe, prefix: str, quantity: str, masks: dict[str, np.ndarray]) -> None:
-    """Compare every array under `prefix`, over the elements of its mask where it has one."""
-    tolerance, differences = TOLERANCES[quantity], []
-    for name, key in first.train.under(f"{prefix}/").items():
+def _changes(rung: Rung, first: Probe, second: Probe, prefix: str, quantity: str, step: int | None) -> None:
+    """Compare every array under `prefix`; after a `step` of Adam, over the elements whose gradient is known."""
+    for key in first.train.under(f"{prefix}/").values():
         if key not in second.train:
             rung.problem(f"{key}: missing in {second.framework}")
+    own = Drift([d for again in first.again for d in _changed(first.train, again, prefix, quantity, step)])
+    tolerance = TOLERANCES[quantity].widened(own.limits, own.peaks)
+    differences = _changed(first.train, second.train, prefix, quantity, step, tolerance)
+    rung.tensors(differences, tolerance.limit, tolerance.peak, prefix)
+    rung.details.setdefault("median_relative_l2", {})[prefix] = _median(differences)
+
+
+def _changed(
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    prefix: str,
+    quantity: str,
+    step: int | None,
+    tolerance: Tolerance | None = None,
+) -> list[Difference]:
+    masks, found = _determined(first, second, step) if step is not None else {}, []
+    for name, key in first.under(f"{prefix}/").items():
+        if key not in second:
             continue
-        a, b = first.train[key], second.train[key]
+        a, b = first[key], second[key]
         mask = masks.get(name)
         if mask is not None and mask.shape == a.shape == b.shape:
             if not mask.any():
                 continue
             a, b = np.where(mask, a, 0), np.where(mask, b, 0)
-        differences.append(compare(name, a, b, tolerance))
-    rung.tensors(differences, tolerance.limit, tolerance.peak, prefix)
-    rung.details.setdefault("median_relative_l2", {})[prefix] = _median(differences)
+        found.append(compare(name, a, b, tolerance or TOLERANCES[quantity]))
+    return found
 
 
-def _determined(first: Probe, second: Probe, step: int) -> dict[str, np.ndarray]:
-    """Per parameter with a gradient: elements whose gradient both frameworks know well enough to fix Adam's step."""
+def _determined(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+    """Per parameter with a gradient: elements whose gradient both sides know well enough to fix Adam's step."""
     limit = TOLERANCES["determined"].limit
-    sides = [probe.train.part(f"step{step}/grad/") for probe in (first, second)]
+    sides = [side.part(f"step{step}/grad/") for side in (first, second)]
     zero, _ = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
     return {
         name: (np.abs(b - a) <= limit * np.abs(a)) & (name not in zero)
@@ -172,16 +251,18 @@ def learning_rates(first: Probe, second: Probe) -> Rung:
 
 
 def training(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None]:
-    """The loss of the first steps of training; also returns the trajectory for the figure.
+    """The first steps of training; also returns the trajectory for the figure.
 
-    Training is chaotic: the first framework's own shadow, started from weights whose last bits were changed, leaves it
-    too. A difference may be as large as the base tolerance, or a few times the largest that the shadow has shown by
-    then (or shows a few steps later, because when it breaks out is chance).
+    At the anchors both frameworks take a step of the trajectory from the same weights, the first one's: there losses
+    have to agree. The free runs are chaotic: the first framework's own shadow, started from weights whose last bits
+    were changed, leaves it too. They may differ by the base tolerance, or a few times the largest difference that the
+    shadow has shown by then (or shows a few steps later, because when it breaks out is chance).
     """
     rung, base = Rung(9, "training trajectory"), TOLERANCES["trajectory"].limit
     sides = [probe.about.get("trajectory") for probe in (first, second)]
     if not all(sides):
         return rung.skip("no trajectory was asked for"), None
+    anchors = _anchors(rung, first, second, sides[0]["total"])
     totals = [side["total"] for side in sides]
     if len(totals[0]) != len(totals[1]):
         rung.problem(f"{len(totals[0])} steps and {len(totals[1])}")
@@ -193,9 +274,6 @@ def training(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None]:
         a, b = totals[0][step - 1], totals[1][step - 1]
         rung.number(value, limit, "relative", f"step {step} of {len(differences)}: loss {a:.8g} and {b:.8g}")
     means = [float(np.mean(total)) for total in totals]
-    spread = factor * float(np.sqrt(np.mean(np.square(shadow)))) / np.sqrt(len(shadow) / 10) if shadow else 0.0
-    where = f"mean loss of all steps: {means[0]:.6g} and {means[1]:.6g}"
-    rung.number(relative(*means), max(base, spread), "relative", where)
     rung.details |= {
         "median": float(np.median(differences)),
         "shadow_median": float(np.median(shadow)) if shadow else None,
@@ -205,7 +283,38 @@ def training(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None]:
     }
     totals_by_name = {probe.framework: total for probe, total in zip((first, second), totals, strict=True)}
     trajectory = {"relative_difference": differences, "shadow": shadow, "limits": limits, "limit": base}
-    return rung, trajectory | {"total": totals_by_name}
+    return rung, trajectory | {"total": totals_by_name, "anchors": anchors}
+
+
+def _anchors(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[str, list[float]]:
+    """Judge the steps that both frameworks took from the same weights; returns the curves for the figure."""
+    if first.anchors is None or second.anchors is None:
+        rung.problem("steps from the same weights: missing")
+        return {"steps": [], "relative_difference": [], "gradient": []}
+    found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
+    tolerance, own = TOLERANCES["anchor"], first.nudged_anchors
+    for step in sorted({int(name.partition("/")[0]) for name in first.anchors}):
+        names = {name: key for name, key in first.anchors.under(f"{step}/").items() if name != "norms"}
+        for name, key in names.items():
+            a, b = float(first.anchors[key]), float(second.anchors[key]) if key in second.anchors else float("nan")
+            where = f"step {step} from the same weights: {name} {a:.8g} and {b:.8g}"
+            rung.number(relative(a, b), tolerance.limit, "relative", where)
+        total, norms = f"{step}/total", f"{step}/norms"
+        if relative(totals[step - 1], float(first.anchors[total])) > tolerance.limit:
+            rung.problem(f"step {step}: {first.framework} does not repeat its own loss from the weights it had")
+        drift = (
+            [] if own is None else [compare(norms, first.anchors[norms], own[norms], TOLERANCES["step"]).relative_l2]
+        )
+        limit = TOLERANCES["step"].widened(drift)
+        gradient = compare(f"step {step}: gradient norms", first.anchors[norms], second.anchors[norms], limit)
+        rung.tensors([gradient], limit.limit, None, "from the same weights,")
+        found["steps"].append(step)
+        found["relative_difference"].append(relative(float(first.anchors[total]), float(second.anchors[total])))
+        found["gradient"].append(gradient.relative_l2)
+    rung.details["anchors"] = (
+        {key: max(found[key]) for key in ("relative_difference", "gradient")} if found["steps"] else {}
+    )
+    return found
 
 
 def _leading(values: list[float], limit: float) -> int:

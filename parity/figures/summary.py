@@ -90,6 +90,9 @@ def radar(comparison: Comparison, findings: Findings) -> Figure:
     return figure
 
 
+ROUNDING = 1e-8  # below float32: where the figure draws a difference of 0
+
+
 def trajectory(alignment: dict | None, key: str = "relative_difference") -> list[float]:
     """Relative loss difference at each step from alignment.json, or another of its curves; empty when it holds none."""
     values = ((alignment or {}).get("trajectory") or {}).get(key) or []
@@ -116,7 +119,12 @@ def alignment(comparison: Comparison, findings: Findings) -> Figure:
         axis.plot(
             steps[: len(limits)], limits[: len(steps)], color="black", linewidth=0.8, linestyle=":", label="allowed"
         )
-    if shadow or limits:
+    anchors = comparison.alignment["trajectory"].get("anchors") or {"steps": [], "relative_difference": []}
+    if anchors["steps"]:
+        apart = [max(float(value or 0.0), ROUNDING) for value in anchors["relative_difference"]]
+        label = f"{names[-1]} and {names[0]}, one step from the same weights (equal: drawn at {ROUNDING:g})"
+        axis.plot(anchors["steps"], apart, color=look("jittor").color, marker="D", linestyle="none", label=label)
+    if shadow or limits or anchors["steps"]:
         axis.legend(fontsize=8)
     limit = comparison.alignment["trajectory"].get("limit") or TRAJECTORY_LIMIT
     axis.axhline(limit, color="black", linestyle=(0, (4, 3)), linewidth=1)

@@ -31,7 +31,8 @@ SCORES = np.float32(np.stack([np.linspace(1, 0, 12).reshape(6, 2)] * 2))  # [B, 
 
 
 def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
-    """Write a probe. `changes` are functions by file: eval, train, batches take the arrays, about takes probe.json."""
+    """Write a probe. `changes` are functions by file: eval, train, batches, anchors and nudged take the
+    arrays, about takes probe.json."""
     queries = {"output/topk_ind": np.array([[0, 1, 2], [0, 1, 2]])}
     outputs = {"output/pred_logits": np.arange(18, dtype=np.float32).reshape(2, 3, 3)}
     found = {f"detections/img{i}/{key}": value.copy() for i in range(2) for key, value in DETECTIONS.items()}
@@ -46,6 +47,8 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         | {"step0/buffer/norm.running_mean": np.float32([0.1, 0.2]), "lr": np.float64([[0.1], [0.2]])}
         | queries | match | step | moved,
     }  # fmt: skip
+    arrays["anchors"] = {"1/total": np.float64(3.0), "1/loss/loss_box": np.float64(1.0), "1/norms": np.float64([3, 4])}
+    arrays["nudged"] = {name: array.copy() for name, array in arrays["train"].items()}
     about = {
         "framework": framework,
         "versions": {framework: "1"},
