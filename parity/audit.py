@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.comparison import Comparison, Run
+from parity.files import leaves
 
 EQUAL, DIFFERENT, MISSING = "equal", "different", "not recorded"
 RECORDED = "recorded"  # by the only framework, so that there is nothing it could be equal to
@@ -181,7 +182,7 @@ def _compare(values: dict[str, Any]) -> tuple[str, str]:
 
 def _difference(a: Any, b: Any, first: str, second: str) -> str:
     """What differs, leaf by leaf for objects and lists; long lists of leaves are cut."""
-    left, right = dict(_leaves(a, "")), dict(_leaves(b, ""))
+    left, right = dict(leaves(a)), dict(leaves(b))
     parts = []
     for key in dict.fromkeys([*left, *right]):
         x, y = left.get(key, _ABSENT), right.get(key, _ABSENT)
@@ -191,14 +192,6 @@ def _difference(a: Any, b: Any, first: str, second: str) -> str:
             parts.append(f"{place}{shown[0]} ({first}) vs {shown[1]} ({second})")
     more = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
     return "; ".join(parts[:3]) + more
-
-
-def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in _leaves(value[key], f"{prefix}.{key}" if prefix else str(key))]
-    if isinstance(value, list) and value:
-        return [leaf for i, item in enumerate(value) for leaf in _leaves(item, f"{prefix}[{i}]")]
-    return [(prefix, value)]
 
 
 def _text(value: Any) -> str:

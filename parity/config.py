@@ -21,6 +21,7 @@ SECTIONS = ("options", "groups", "preprocess", "train")  # of a model file, of a
 IDENTITY_KEYS = ["model", "variant", "options", "groups", "preprocess", "device", "threads", "precision"]
 RUN_KEYS = [*IDENTITY_KEYS, "framework", "seed", "label_space", "train", "evaluate", "data", "weights"]
 RUN_KEYS += ["framework_options", "workers", "log_seconds"]
+MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoints")  # no result depends on them
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -132,8 +133,8 @@ def resolve(config: dict[str, Any], model: str) -> dict[str, Any]:
         "threads": config["threads"],
         "precision": "float32",
         "jittor": config["jittor"],
-        "workers": config["workers"],
-        "log_seconds": config["log_seconds"],
+        "continue_from": config.get("continue_from"),
+        **{key: config[key] for key in MACHINE_KEYS},
     }
 
 
@@ -142,6 +143,8 @@ def run_id(resolved: dict[str, Any], seed: int, framework: str = "torch") -> str
     keys = [*IDENTITY_KEYS, "label_space", "train", "init"]
     depends = {key: resolved[key] for key in keys} | {"data": resolved["data"]["id"]}
     depends["framework_options"] = framework_options(resolved, framework)
+    if resolved["continue_from"]:
+        depends["continue_from"] = resolved["continue_from"]
     return f"e{resolved['train']['epochs']}-{digest(depends)[:8]}-s{seed}"
 
 
@@ -180,7 +183,8 @@ def load_run(path: str | Path) -> dict[str, Any]:
     missing = [key for key in RUN_KEYS if key not in run]
     if missing:
         raise UserError(f"{path}: lacks {', '.join(missing)}; it is no resolved run configuration")
-    for key in ("seed", "threads", "workers"):
+    run = {"checkpoint_minutes": 10, "keep_checkpoints": 2, "continue_from": None} | run
+    for key in ("seed", "threads", "workers", "keep_checkpoints"):
         if not isinstance(run[key], int) or isinstance(run[key], bool):
             raise UserError(f"{path}: {key} is {run[key]!r}, expected an integer")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", str(run["device"])):

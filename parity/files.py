@@ -1,31 +1,86 @@
-"""Small file helpers: everything is written under a temporary name in the same directory and renamed into place."""
+"""Small file helpers: everything is written under a temporary name in the same directory and renamed into place.
 
+A file is either as it was or complete, whatever happens in between: killed, out of space, or without power.
+"""
+
+import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from parity.errors import UserError
 
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")  # what `atomic` calls a file until it is complete
+LOCK = ".lock"
+
 
 @contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path; on success it is fsynced and renamed to `path`, on failure it is removed."""
+    """Yield a temporary path; on success it is fsynced and renamed to `path`, on failure it is removed.
+
+    The directory is fsynced as well, so that the new name survives a power cut together with the content.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
+        sync(temporary)
         os.replace(temporary, path)
+        sync(path.parent)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that is on its way says more
+            temporary.unlink(missing_ok=True)
+
+
+def sync(path: str | os.PathLike) -> None:
+    """Have a file, or the names in a directory, on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: str | os.PathLike) -> None:
+    """Remove what writers that were killed left half-written in a folder. Only for who holds its lock."""
+    for path in Path(folder).glob(".*"):
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Be the only one at work in a folder. Raises UserError when another process is.
+
+    The kernel gives the lock back when its holder ends, however it ends; the file `.lock` that stays means nothing.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / LOCK, "a+")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            who = handle.read(20).strip()
+            raise UserError(
+                f"{folder}: another training is at work here (process {who or 'unknown'}); wait for it or stop it"
+            ) from error
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        yield
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -65,3 +120,12 @@ def file_sha256(path: str | os.PathLike) -> str:
         while block := handle.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()
+
+
+def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted path, value) of everything in a JSON-able value that is no container; an empty container is a value."""
+    if isinstance(value, dict) and value:
+        return [leaf for key in value for leaf in leaves(value[key], f"{prefix}.{key}" if prefix else str(key))]
+    if isinstance(value, list) and value:
+        return [leaf for i, item in enumerate(value) for leaf in leaves(item, f"{prefix}[{i}]")]
+    return [(prefix, value)]

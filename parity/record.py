@@ -4,48 +4,101 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity.files import digest
+from parity.errors import UserError
+from parity.files import digest, write_text
 from parity.framework import Framework, Group, TensorInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class MetricsLog:
-    """Append-only JSON lines. Opening it for a resumed run drops the lines written after the checkpoint."""
+    """Append-only JSON lines. Opening it for a continued run drops the lines written after the checkpoint.
 
-    def __init__(self, path: Path, keep_steps: int = 0, keep_epochs: int = 0):
+    `first_step` and `first_epoch` are where the run began: not 0 for one that continues another run's checkpoint.
+    Raises UserError when lines before the checkpoint are gone.
+    """
+
+    def __init__(
+        self, path: Path, keep_steps: int = 0, keep_epochs: int = 0, first_step: int = 0, first_epoch: int = 0
+    ):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_metrics(self.path) if _before(line, keep_steps, keep_epochs)]
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(temporary, self.path)
-        self.handle = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        kept = _lines_before(self.path, keep_steps, keep_epochs)
+        for kind, first, last in (("step", first_step, keep_steps), ("epoch", first_epoch, keep_epochs)):
+            have = [line[kind] for _, line in kept if line["kind"] == kind]
+            if have != list(range(first + 1, last + 1)):
+                raise UserError(
+                    f"{self.path}: has {len(have)} of the {last - first} {kind} lines before the checkpoint; put the"
+                    " file back, or remove the folder checkpoints to train from the start"
+                )
+        write_text(self.path, "".join(text + "\n" for text, _ in kept))
+        try:
+            self.handle = open(self.path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one record; it is in the file when this returns."""
-        self.handle.write(json.dumps(line, allow_nan=True) + "\n")
+        self._do(lambda: self.handle.write(json.dumps(line, allow_nan=True) + "\n"))
+
+    def sync(self) -> None:
+        """Have every line on the disk: a checkpoint must not be there without the lines before it."""
+        self._do(lambda: os.fsync(self.handle.fileno()))
+
+    def _do(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
-        self.handle.close()
+        self._do(self.handle.close)
 
 
-def _before(line: dict[str, Any], steps: int, epochs: int) -> bool:
-    return line["step"] <= steps if line["kind"] == "step" else line["epoch"] <= epochs
+def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, dict[str, Any]]]:
+    """(text, record) of the lines up to a checkpoint. What stands behind it may be torn or damaged."""
+    kept: list[tuple[str, dict[str, Any]]] = []
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for raw in lines:
+        try:
+            text = raw.decode("utf-8")
+            line = json.loads(text)
+            if line["step"] <= steps if line["kind"] == "step" else line["epoch"] <= epochs:
+                kept.append((text, line))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            break
+    return kept
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Every complete line of a metrics file; a torn last line (the writer was killed) is left out."""
-    if not Path(path).exists():
-        return []
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    """Every complete line of a metrics file; a torn last line (the writer was killed) is left out.
+
+    Raises UserError naming the first line that is no record.
+    """
+    records: list[dict[str, Any]] = []
+    try:
+        lines = Path(path).read_bytes().split(b"\n") if Path(path).exists() else []
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for number, raw in enumerate(lines[:-1], 1):
+        if raw:
+            try:
+                record = json.loads(raw.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}: line {number} is not valid JSON") from error
+            if not isinstance(record, dict) or record.get("kind") not in ("step", "epoch"):
+                raise UserError(f"{path}: line {number} is no step and no epoch")
+            records.append(record)
+    return records
 
 
 def parameter_counts(tensors: list[TensorInfo]) -> dict[str, int]:

@@ -180,7 +180,10 @@ def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict
         dtype = "bfloat16" if array.dtype == BFLOAT16 else array.dtype.name
         entries[name] = {"dtype": dtype, "shape": array.shape, "data": little.tobytes()}
     with atomic(path) as temporary:
-        safetensors.serialize_file(entries, str(temporary), metadata=metadata)
+        try:
+            safetensors.serialize_file(entries, str(temporary), metadata=metadata)
+        except safetensors.SafetensorError as error:  # how a full disk is reported
+            raise UserError(f"{path}: cannot be written: {error}") from error
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:

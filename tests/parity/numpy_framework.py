@@ -47,7 +47,7 @@ class NumpyFramework(Framework):
         self.steps = 0
 
     def forward_backward(self, batch, draws, epoch, scale=1.0, extras=False):
-        self.seen.append([int(i) for i in batch.image_ids])
+        self.seen.append([] if batch.image_ids is None else [int(i) for i in batch.image_ids])
         sides = np.tile(batch.sizes[:, ::-1].mean(0), 2).astype(np.float32)
         target = (batch.boxes / sides).mean(0) if len(batch.boxes) else np.full(4, 0.5, np.float32)
         target = target + 0.01 * (draws.uniform((4,)) - 0.5)

@@ -1,76 +1,34 @@
 """The training loop, driven by a framework small enough to check by hand."""
 
+import argparse
+import fcntl
 import json
+import os
+import shlex
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy_framework import NumpyFramework
-from PIL import Image
 
-from parity import checkpoint, engine, weights
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from small_run import make_dataset, make_run
+
+from parity import engine, trace, weights
+from parity.draws import StoredDraws
 from parity.errors import UserError
-from parity.record import read_metrics
+from parity.record import MetricsLog, read_metrics
 
 
 @pytest.fixture
-def dataset(tmp_path):
-    """Twelve training and four validation images of one square each."""
-    root, rng = tmp_path / "data", np.random.default_rng(0)
-    splits = {}
-    for split, start, count in (("train", 1, 12), ("val", 101, 4)):
-        (root / "images" / split).mkdir(parents=True)
-        images, annotations = [], []
-        for i in range(start, start + count):
-            Image.fromarray(rng.integers(0, 255, (32, 40, 3), dtype=np.uint8)).save(root / f"images/{split}/{i}.png")
-            images.append({"id": i, "file_name": f"{i}.png", "width": 40, "height": 32})
-            box = {"bbox": [5 + i % 3, 4, 20, 16], "area": 320, "iscrowd": 0}
-            annotations.append({"id": i, "image_id": i, "category_id": 1 + i % 2, **box})
-        categories = [{"id": 1, "name": "even"}, {"id": 2, "name": "odd"}]
-        (root / "annotations").mkdir(exist_ok=True)
-        document = {"images": images, "annotations": annotations, "categories": categories}
-        (root / f"annotations/{split}.json").write_text(json.dumps(document))
-        splits[split] = {"images": count}
-    classes = [{"id": 1, "name": "even"}, {"id": 2, "name": "odd"}]
-    (root / "manifest.json").write_text(json.dumps({"classes": classes, "splits": splits, "digest": "d"}))
-    return root
-
-
-@pytest.fixture
-def run(dataset, tmp_path):
+def run(tmp_path):
     arrays = {"box.weight": np.full(4, 0.3, np.float32), "score.weight": np.zeros(2, np.float32)}
     weights.write(tmp_path / "init.safetensors", arrays | {"norm.running_mean": np.zeros(2, np.float32)})
-    return {
-        "model": "numpy",
-        "variant": "tiny",
-        "framework": "numpy",
-        "seed": 3,
-        "options": {"num_classes": 2, "loss_weights": {"box": 1.0}},
-        "groups": [{"pattern": "score", "lr": 0.01}],
-        "label_space": "contiguous",
-        "preprocess": {"kind": "square", "size": 32},
-        "train": {
-            "epochs": 3,
-            "batch_size": 4,
-            "accumulate": 1,
-            "clip_norm": 0.5,
-            "optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.0},
-            "schedule": {"kind": "cosine", "warmup_steps": 2, "warmup_factor": 0.1, "final_factor": 0.1},
-            "ema": {"decay": 0.9, "warmups": 5},
-            "evaluate_with_ema": True,
-            "multi_scale": [],
-            "augment": {"flip": 0.5},
-            "eval_every": 1,
-        },
-        "evaluate": {"max_detections": 100, "batch_size": 4, "score_threshold": 0.0},
-        "data": {"id": "squares", "root": str(dataset), "num_classes": 2},
-        "weights": str(tmp_path / "init.safetensors"),
-        "device": "cpu",
-        "threads": 1,
-        "precision": "float32",
-        "framework_options": {},
-        "workers": 0,
-        "log_seconds": 60,
-    }
+    return make_run(make_dataset(tmp_path / "data"), tmp_path / "init.safetensors")
 
 
 def without_times(line):
@@ -93,21 +51,24 @@ def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
     assert len(json.loads((tmp_path / "run/detections.json").read_text())) == 4
 
 
-def test_an_interrupted_run_ends_with_the_same_bits(run, tmp_path):
-    whole = NumpyFramework()
+class Killed(NumpyFramework):
+    """Ends in the middle of epoch 2."""
+
+    def optimizer_step(self, lrs, clip_norm):
+        if self.steps == 4:
+            raise KeyboardInterrupt
+        return super().optimizer_step(lrs, clip_norm)
+
+
+@pytest.mark.parametrize(("minutes", "repeated"), [(0, 6), (1e-9, 5)])
+def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(run, tmp_path, minutes, repeated):
+    whole, rest = NumpyFramework(), NumpyFramework()
+    run["checkpoint_minutes"] = minutes
     engine.train(run, whole, tmp_path / "whole")
-
-    class Killed(NumpyFramework):
-        def optimizer_step(self, lrs, clip_norm):
-            if self.steps == 4:  # in the middle of epoch 2
-                raise KeyboardInterrupt
-            return super().optimizer_step(lrs, clip_norm)
-
     with pytest.raises(KeyboardInterrupt):
         engine.train(run, Killed(), tmp_path / "parts")
-    rest = NumpyFramework()
     engine.train(run, rest, tmp_path / "parts")
-    assert len(rest.seen) == 6 and rest.seen == whole.seen[3:]
+    assert len(rest.seen) == repeated and rest.seen == whole.seen[-repeated:]
     for name in ("last", "ema", "best"):
         files = [weights.read(tmp_path / f"{where}/{name}.safetensors") for where in ("whole", "parts")]
         assert all(np.array_equal(files[0][key], files[1][key]) for key in files[0])
@@ -115,19 +76,118 @@ def test_an_interrupted_run_ends_with_the_same_bits(run, tmp_path):
     assert lines[0] == lines[1]
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(run, tmp_path):
+def test_checkpoints_between_epochs_stay_few(run, tmp_path):
+    run |= {"checkpoint_minutes": 1e-9, "keep_checkpoints": 3}
     engine.train(run, NumpyFramework(), tmp_path / "run")
-    run["train"]["optimizer"]["lr"] = 0.2
-    with pytest.raises(UserError, match="another configuration"):
+    names = [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())]
+    assert names == [f"step-0000000{n}.safetensors" for n in (7, 8, 9)]
+
+
+def test_accumulated_steps_go_on_at_their_own_batch(run, tmp_path):
+    run["train"] |= {"batch_size": 1, "accumulate": 3}
+    run["checkpoint_minutes"] = 1e-9
+    whole, rest = NumpyFramework(), NumpyFramework()
+    engine.train(run, whole, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(run, Killed(), tmp_path / "parts")
+    engine.train(run, rest, tmp_path / "parts")
+    assert rest.seen == whole.seen[12:]
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_its_key(run, tmp_path):
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    run["train"]["optimizer"] = {"kind": "SGD", "lr": 0.2, "weight_decay": 0.0}
+    with pytest.raises(UserError, match=r"another configuration: train\.optimizer\.lr is 0\.1 there, 0\.2 here$"):
         engine.train(run, NumpyFramework(), tmp_path / "run")
 
 
-def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
+def test_more_epochs_go_on_where_the_learning_rates_allow_it(run, tmp_path):
+    run["train"]["schedule"] = {"kind": "multistep", "milestones": [2], "gamma": 0.1}
+    engine.train(run, NumpyFramework(), tmp_path / "longer")
+    run["train"]["epochs"] = 4
+    engine.train(run, rest := NumpyFramework(), tmp_path / "longer")
+    engine.train(run, NumpyFramework(), tmp_path / "whole")
+    assert len(rest.seen) == 3
+    first, second = (weights.read(tmp_path / f"{where}/last.safetensors") for where in ("longer", "whole"))
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+def test_a_cosine_schedule_cannot_be_extended(run, tmp_path):
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    run["train"]["epochs"] = 4
+    with pytest.raises(UserError, match=r"epochs is 3 there, 4 here, and with it the learning rates of the 9 steps"):
+        engine.train(run, NumpyFramework(), tmp_path / "run")
+
+
+def test_a_run_cannot_become_shorter_than_it_is(run, tmp_path):
+    run["train"]["schedule"] = {"kind": "constant"}
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    run["train"]["epochs"] = 2
+    with pytest.raises(UserError, match=r"stands at step 9, but the run ends at 6: train\.epochs"):
+        engine.train(run, NumpyFramework(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "older"])
+def test_a_damaged_checkpoint_is_set_aside_and_said(run, tmp_path, capsys, damage):
     engine.train(run, NumpyFramework(), tmp_path / "run")
     newest = sorted((tmp_path / "run/checkpoints").glob("*.safetensors"))[-1]
-    newest.write_bytes(newest.read_bytes()[:100])
-    parts, position = checkpoint.load_newest(tmp_path / "run/checkpoints", engine._resume_digest(run))
-    assert position["epoch"] == 2 and position["step"] == 6 and set(parts["model"]) == set(parts["ema"])
+    data = bytearray(newest.read_bytes())
+    data[-1] ^= 1
+    if damage == "older":
+        weights.write(newest, weights.read(newest), {"position": "{}"})
+    else:
+        newest.write_bytes({"cut": data[:100], "flipped": data, "empty": b""}[damage])
+    before = (tmp_path / "run/coco.json").read_bytes()
+    capsys.readouterr()
+    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "step-00000009.safetensors: is damaged" in said and "continues after epoch 2, step 6" in said
+    assert len(rest.seen) == 3 and (tmp_path / "run/coco.json").read_bytes() == before
+    assert (tmp_path / "run/checkpoints/step-00000009.safetensors.damaged").exists() and newest.exists()
+
+
+def test_metrics_that_are_gone_are_not_made_up(run, tmp_path):
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    (tmp_path / "run/metrics.jsonl").unlink()
+    with pytest.raises(UserError, match=r"metrics\.jsonl: has 0 of the 9 step lines before the checkpoint"):
+        engine.train(run, NumpyFramework(), tmp_path / "run")
+
+
+def test_a_damaged_end_of_the_metrics_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"kind": "step", "step": 1, "total": 0.1}\n\0\0\0\n{"kind": "step", "step": 2}\n')
+    with pytest.raises(UserError, match=r"line 2 is not valid JSON"):
+        read_metrics(path)
+    MetricsLog(path, keep_steps=1).close()
+    assert read_metrics(path) == [{"kind": "step", "step": 1, "total": 0.1}]
+
+
+def test_what_was_left_without_outputs_is_evaluated_again(run, tmp_path):
+    """Snakemake removes the outputs of a job that was cut short, the last checkpoint stays."""
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    outputs = {name: (tmp_path / "run" / name).read_bytes() for name in ("coco.json", "detections.json")}
+    for name in outputs:
+        (tmp_path / "run" / name).unlink()
+    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+    assert rest.seen == [] and all((tmp_path / "run" / name).read_bytes() == outputs[name] for name in outputs)
+
+
+def test_two_trainings_in_one_folder_are_refused(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run/.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"run: another training is at work here"):
+            engine.train(run, NumpyFramework(), tmp_path / "run")
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock"]
+    engine.train(run, NumpyFramework(), tmp_path / "run")  # the file alone means nothing
+
+
+def test_what_a_killed_writer_left_is_swept_away(run, tmp_path):
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    left = tmp_path / "run/checkpoints/.step-00000001.safetensors.123.tmp.safetensors"
+    left.write_bytes(b"half")
+    engine.train(run, NumpyFramework(), tmp_path / "run")
+    assert not left.exists()
 
 
 def test_accumulation_takes_one_step_from_several_batches(run, tmp_path):
@@ -137,15 +197,133 @@ def test_accumulation_takes_one_step_from_several_batches(run, tmp_path):
     assert len(steps) == 2 and steps[0]["images"] == 6
 
 
-def test_a_loss_that_is_not_finite_names_step_and_images(run, tmp_path):
-    class Broken(NumpyFramework):
-        def forward_backward(self, *args, **kwargs):
-            result = super().forward_backward(*args, **kwargs)
-            result.total = float("nan") if len(self.seen) == 5 else result.total
+class Broken(NumpyFramework):
+    """Its box layer overflows at the fifth batch; `refuses` makes the loss raise, as a matching does."""
+
+    refuses = False
+
+    def forward_backward(self, *args, **kwargs):
+        result = super().forward_backward(*args, **kwargs)
+        if len(self.seen) >= 5:
+            if self.refuses:
+                raise ValueError("matrix contains invalid numeric entries")
+            result.total = result.losses["loss_box"] = float("nan")
+        return result
+
+    @contextmanager
+    def record_layers(self, inputs=False, feed=None):
+        yield {"stem": np.ones(2), "encoder.layer": np.array([1.0, np.inf]), "box": np.array([np.nan])}
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_loss_that_is_no_number_leaves_a_reproducer(run, tmp_path, refuses):
+    framework = Broken()
+    framework.refuses = refuses
+    run |= {"model": "rtdetr", "options": {"num_classes": 2, "num_queries": 21}}
+    where = r"at epoch 2, step 5, images \[\d+, \d+, \d+, \d+\]: first in the output of module encoder.layer; the step"
+    with pytest.raises(UserError, match=where):
+        engine.train(run, framework, tmp_path / "run")
+    kept = tmp_path / "run/not_finite"
+    words = shlex.split((kept / "command.txt").read_text())
+    assert words[:4] == ["python", "-m", "numpy_impl", "trace"] and {"epoch=1", "num_queries=21"} <= set(words)
+    batch, draws = trace.read_inputs(kept / "inputs.npz", train=True, num_classes=2)
+    assert len(batch.images) == 4 and [d.shape for d in draws] == [(4,)]
+
+    parser = argparse.ArgumentParser()
+    trace.add_arguments(parser)
+    trace.run(parser.parse_args(words[4:]), NumpyFramework)
+    with np.load(kept / "trace.npz") as traced:
+        healthy = NumpyFramework()
+        healthy.build("rtdetr", {"num_classes": 2})
+        healthy.load_state(weights.read(kept / "weights.safetensors"))
+        assert traced["total"] == np.float32(healthy.forward_backward(batch, StoredDraws(draws), 1).total)
+
+
+def test_weights_that_are_no_numbers_are_named(run, tmp_path):
+    class Overflowed(NumpyFramework):
+        def optimizer_step(self, lrs, clip_norm):
+            result = super().optimizer_step(lrs, clip_norm)
+            self.values["score.weight"][1] = np.inf
             return result
 
-    with pytest.raises(UserError, match=r"loss is nan at epoch 2, step 5, images \["):
-        engine.train(run, Broken(), tmp_path / "run")
+    run["model"] = "rtdetr"
+    with pytest.raises(UserError, match=r"loss is inf at .* step 2, .*: the weights were none .* score\.weight"):
+        engine.train(run, Overflowed(), tmp_path / "run")
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(run, tmp_path):
+    class Overflowing(NumpyFramework):
+        def optimizer_step(self, lrs, clip_norm):
+            norm, clip = super().optimizer_step(lrs, clip_norm)
+            return (float("inf") if self.steps == 4 else norm), clip
+
+    with pytest.raises(UserError, match=r"gradient norm is inf at epoch 2, step 4, images \["):
+        engine.train(run, Overflowing(), tmp_path / "run")
+    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+    assert len(rest.seen) == 6
+
+
+def test_any_other_failure_of_a_step_keeps_its_traceback(run, tmp_path):
+    class Buggy(NumpyFramework):
+        def forward_backward(self, *args, **kwargs):
+            raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        engine.train(run, Buggy(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError("[f 1120] GPU memory is overflow, please reduce your batch_size or data size!"),
+    ],
+)
+def test_running_out_of_memory_gives_the_batch_size_and_a_way_out(run, tmp_path, error):
+    class Large(NumpyFramework):
+        def forward_backward(self, *args, **kwargs):
+            raise error
+
+        def postprocess(self, outputs, inputs):
+            raise error
+
+    advice = r"step 1: train\.batch_size is 4, images are 32 x 32; try train\.batch_size 2 with train\.accumulate 2 \("
+    with pytest.raises(UserError, match=f"out of memory in {advice}"):
+        engine.train(run, Large(), tmp_path / "run")
+    Large.forward_backward = NumpyFramework.forward_backward
+    with pytest.raises(UserError, match=r"out of memory in the evaluation: evaluate\.batch_size is 4"):
+        engine.train(run, Large(), tmp_path / "run")
+
+
+def test_a_batch_without_any_object_is_an_ordinary_batch(run, tmp_path):
+    annotations = tmp_path / "data/annotations/train.json"
+    annotations.write_text(json.dumps(json.loads(annotations.read_text()) | {"annotations": []}))
+    record = engine.train(run, NumpyFramework(), tmp_path / "run")
+    assert record["finished"] and len(read_metrics(tmp_path / "run/metrics.jsonl")) == 12
+
+
+def test_two_runs_of_one_configuration_are_the_same_bits(run, tmp_path):
+    for name in ("first", "second"):
+        engine.train(run, NumpyFramework(), tmp_path / name)
+    for name in ("last.safetensors", "ema.safetensors", "coco.json", "detections.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_long_run_leaks_no_file_and_no_thread(run, tmp_path):
+    run["train"] |= {"epochs": 667, "eval_every": 100}  # 2,001 steps
+    run["workers"] = 2
+    counts = []
+
+    class Counting(NumpyFramework):
+        def update_ema(self, decay):
+            super().update_ema(decay)
+            if self.steps % 400 == 0:
+                counts.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+
+    engine.train(run, Counting(), tmp_path / "run")
+    assert len(counts) == 5 and len(set(counts)) == 1, counts
 
 
 def test_the_number_of_classes_must_be_the_configured_one(run, tmp_path):

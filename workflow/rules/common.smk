@@ -111,8 +111,8 @@ def profile_dir(model):
 
 
 def run_settings(model, framework, seed, weights):
-    """What run.yaml holds, but for `workers` and `log_seconds`, which change no result."""
-    keys = {"title", "init", "jittor", "torch", "workers", "log_seconds"}
+    """What run.yaml holds, but for what changes no result: the machine's keys."""
+    keys = {"title", "init", "jittor", "torch", "continue_from", *parity_config.MACHINE_KEYS}
     common = {key: value for key, value in resolved(model).items() if key not in keys}
     options = parity_config.framework_options(resolved(model), framework)
     return common | {"framework": framework, "seed": seed, "weights": weights, "framework_options": options}

@@ -89,7 +89,9 @@ def run_yaml(wildcards):
     """The resolved configuration of a run as JSON, which is YAML too."""
     framework, seed = own_run(wildcards)
     weights = f"{weights_dir(wildcards.model, seed)}/init.safetensors"
-    return json.dumps(run_settings(wildcards.model, wildcards.get("other", framework), seed, weights))
+    settings = run_settings(wildcards.model, wildcards.get("other", framework), seed, weights)
+    source = config.get("continue_from")
+    return json.dumps(settings | ({"continue_from": source} if source else {}))
 
 
 def gate(wildcards, framework):

@@ -13,6 +13,8 @@ rule run_config:
         # Resources, because unlike params they are no reason to run again.
         workers=config["workers"],
         log_seconds=config["log_seconds"],
+        checkpoint_minutes=config["checkpoint_minutes"],
+        keep_checkpoints=config["keep_checkpoints"],
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),
@@ -22,7 +24,9 @@ rule run_config:
     shell:
         "{params.python} {params.root}/workflow/scripts/write_run_config.py"
         " --settings {params.settings:q}"
-        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
+        " --workers {resources.workers} --log-seconds {resources.log_seconds}"
+        " --checkpoint-minutes {resources.checkpoint_minutes} --keep-checkpoints {resources.keep_checkpoints}"
+        " --out {output} 2> {log}"
 
 
 rule train:

@@ -14,7 +14,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config import load_run
+from parity.config import MACHINE_KEYS, load_run
 from parity.errors import UserError
 from parity.files import write_text
 
@@ -25,9 +25,11 @@ if __name__ == "__main__":
         "--workers", type=int, default=0, help="Processes that load images ahead; no result depends on it."
     )
     parser.add_argument("--log-seconds", type=float, default=10, help="Seconds between progress lines.")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10, help="Minutes between checkpoints; 0: epochs.")
+    parser.add_argument("--keep-checkpoints", type=int, default=2, help="Checkpoints that are kept.")
     parser.add_argument("--out", required=True, type=Path, help="The file to write.")
     args = parser.parse_args()
-    settings = json.loads(args.settings) | {"workers": args.workers, "log_seconds": args.log_seconds}
+    settings = json.loads(args.settings) | {key: getattr(args, key) for key in MACHINE_KEYS}
     try:
         write_text(args.out, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         load_run(args.out)
