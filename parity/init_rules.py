@@ -45,6 +45,20 @@ def normal(request: Request) -> np.ndarray:
     return request.rng.standard_normal(request.shape, np.float32)
 
 
+def gaussian(deviation: float) -> Rule:
+    """A rule: N(0, deviation^2)."""
+
+    def rule(request: Request) -> np.ndarray:
+        return normal(request) * np.float32(deviation)
+
+    return rule
+
+
+def fan_out_normal(request: Request) -> np.ndarray:
+    """N(0, 2 / fan_out): Kaiming's normal distribution for convolutions before a ReLU."""
+    return normal(request) * np.float32(math.sqrt(2 / (request.shape[0] * math.prod(request.shape[2:]))))
+
+
 def fan_in_uniform(request: Request) -> np.ndarray:
     """U(-b, b), b = 1/sqrt(fan_in): Kaiming-uniform with a = sqrt(5), the default of convolutions and linear layers."""
     return request.uniform(1 / math.sqrt(math.prod(request.shape[1:])))

@@ -4,11 +4,12 @@ from typing import Any
 
 from parity.errors import UserError
 from torch_impl.models.detr.detector import DETR
+from torch_impl.models.gfocalv2.detector import GFocalV2
 from torch_impl.models.interface import Detector
 from torch_impl.models.nanodet.detector import NanoDetPlus
 from torch_impl.models.rtdetr.detector import RTDETR
 
-MODELS = {"detr": DETR, "nanodet": NanoDetPlus, "rtdetr": RTDETR}
+MODELS = {"detr": DETR, "gfocalv2": GFocalV2, "nanodet": NanoDetPlus, "rtdetr": RTDETR}
 
 
 def build(model: str, options: dict[str, Any]) -> Detector:

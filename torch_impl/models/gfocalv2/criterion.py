@@ -1,0 +1,108 @@
+"""Losses of GFocalV2 (GFL, Li et al., 2020, and V2, CVPR 2021; mmdet GFocalHead.loss)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parity.assign import atss, level_points
+from torch_impl.boxes import generalized_iou, iou_and_union
+from torch_impl.models.dense import (
+    Integral,
+    boxes_to_distances,
+    distances_to_boxes,
+    distribution_focal_loss,
+    quality_focal_loss,
+)
+from torch_impl.models.interface import Target
+
+EPS = 1e-6  # least union and hull, in squares of a stride
+
+
+class Assigned(NamedTuple):
+    """Anchors of a batch: numbers int64 [B, N], 0 or the number 1..n of the image's box; part bool [B, N]."""
+
+    numbers: np.ndarray
+    part: np.ndarray
+
+
+class Criterion:
+    """Weighted losses: quality focal loss of the scores, GIoU and distribution focal loss of the positives.
+
+    strides: pixels per cell of each level; weights: {"class", "bbox", "dfl"}; beta: exponent of the quality focal loss;
+    candidates and anchor_scale: of ATSS; pad_multiple: images count as padded to multiples of it.
+    """
+
+    def __init__(
+        self,
+        integral: Integral,
+        strides: list[int],
+        weights: dict[str, float],
+        beta: float,
+        candidates: int,
+        anchor_scale: float,
+        pad_multiple: int,
+    ):
+        self.integral, self.strides, self.weights, self.beta = integral, strides, weights, beta
+        self.candidates, self.anchor_scale, self.pad_multiple = candidates, anchor_scale, pad_multiple
+
+    def assign(self, shapes: list[tuple[int, int]], targets: list[Target]) -> Assigned:
+        """ATSS of every image; shapes: (height, width) of the levels in cells."""
+        images = []
+        for target in targets:
+            padded = [-(-side // self.pad_multiple) * self.pad_multiple for side in target.size]
+            boxes = target.boxes.cpu().numpy()
+            images.append(atss(shapes, self.strides, padded, boxes, self.candidates, self.anchor_scale))
+        return Assigned(np.stack([numbers for numbers, _ in images]), np.stack([part for _, part in images]))
+
+    def __call__(
+        self, scores: list[Tensor], logits: list[Tensor], targets: list[Target]
+    ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]], Assigned]:
+        """scores [B, C, H, W] and logits [B, 4 * (reg_max + 1), H, W] per level.
+
+        Returns the losses by name, the same without gradient level by level, and the assignment.
+        """
+        shapes = [tuple(x.shape[2:]) for x in scores]
+        assigned = self.assign(shapes, targets)
+        device, dtype = scores[0].device, scores[0].dtype
+        image, anchor = np.nonzero(assigned.numbers)
+        starts = np.cumsum([0] + [len(target.labels) for target in targets])
+        box = torch.from_numpy(starts[image] + assigned.numbers[image, anchor] - 1).to(device)
+        level = np.repeat(np.arange(len(shapes)), [h * w for h, w in shapes])
+        stride = np.asarray(self.strides, np.float32)[level[anchor], None]
+        centre = torch.from_numpy(level_points(shapes, self.strides)[anchor] / stride).to(device, dtype)
+        stride = torch.from_numpy(stride).to(device, dtype)
+        image, anchor = torch.from_numpy(image).to(device), torch.from_numpy(anchor).to(device)
+
+        scores, logits = flat(scores), flat(logits)
+        labels = torch.cat([target.labels for target in targets])[box]
+        wanted = torch.cat([target.boxes for target in targets])[box] / stride
+        positive = logits[image, anchor]
+        found = distances_to_boxes(centre, self.integral(positive))
+        weight = scores.detach()[image, anchor].amax(1)
+        quality = torch.zeros_like(scores)
+        quality[image, anchor, labels] = iou_and_union(found.detach(), wanted, EPS)[0]
+        counted = torch.from_numpy(assigned.part).to(device, dtype)[..., None]
+        distances = boxes_to_distances(centre, wanted, len(self.integral.project) - 1 - 0.1)
+        distribution = distribution_focal_loss(positive.unflatten(1, (4, -1)), distances).sum(1) / 4
+
+        # GIoU and distribution loss are means weighted by the score, over all images and levels
+        total = weight.sum().clamp(min=torch.finfo(dtype).tiny)
+        count = max(1, sum(max(1, int(n)) for n in (assigned.numbers > 0).sum(1)))
+        terms = {
+            "loss_cls": self.weights["class"] * quality_focal_loss(scores, quality, self.beta) * counted / count,
+            "loss_bbox": self.weights["bbox"] * (1 - generalized_iou(found, wanted, EPS)) * weight / total,
+            "loss_dfl": self.weights["dfl"] * distribution * weight / total,
+        }
+        sizes = [h * w for h, w in shapes]
+        of_level = torch.from_numpy(level).to(device)[anchor]
+        parts = {"loss_cls": [x.sum() for x in terms["loss_cls"].detach().split(sizes, 1)]}
+        for name in ("loss_bbox", "loss_dfl"):
+            parts[name] = [terms[name].detach()[of_level == i].sum() for i in range(len(shapes))]
+        return {name: term.sum() for name, term in terms.items()}, parts, assigned
+
+
+def flat(maps: list[Tensor]) -> Tensor:
+    """Levels [B, C, H, W] one after the other: [B, N, C]."""
+    return torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
