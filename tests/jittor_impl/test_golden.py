@@ -3,14 +3,17 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/golden"))
 
 from check_trace import check_variant, failures, table  # noqa: E402
 
 
-def test_rtdetr_r18vd_equals_the_official_implementation(tmp_path):
+@pytest.mark.parametrize(("variant", "checks"), [("rtdetr_r18vd", 59), ("detr_r50", 31)])
+def test_equals_the_official_implementation(variant, checks, tmp_path):
     command = [sys.executable, "-m", "jittor_impl"]
-    rows = check_variant(ROOT / "tests/golden/rtdetr_r18vd", command, cwd=ROOT, workdir=tmp_path, full_grads=True)
+    rows = check_variant(ROOT / "tests/golden" / variant, command, cwd=ROOT, workdir=tmp_path, full_grads=True)
     print(table(rows))
-    assert len(rows) == 59 and not failures(rows), table(failures(rows))
+    assert len(rows) == checks and not failures(rows), table(failures(rows))
