@@ -72,7 +72,7 @@ def atss(
 
 
 def nearest(distances: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` smallest of each row of [n, m], nearest first, of equal ones the lower; int64 [n, count]."""
+    """Places of the `count` smallest of each row of [n, m], nearest first, of equals the lower; int64 [n, count]."""
     if not count:
         return np.zeros((len(distances), 0), np.int64)
     limit = np.partition(distances, count - 1, axis=1)[:, count - 1 : count]

@@ -54,11 +54,6 @@ def gaussian(deviation: float) -> Rule:
     return rule
 
 
-def fan_out_normal(request: Request) -> np.ndarray:
-    """N(0, 2 / fan_out): Kaiming's normal distribution for convolutions before a ReLU."""
-    return normal(request) * np.float32(math.sqrt(2 / (request.shape[0] * math.prod(request.shape[2:]))))
-
-
 def fan_in_uniform(request: Request) -> np.ndarray:
     """U(-b, b), b = 1/sqrt(fan_in): Kaiming-uniform with a = sqrt(5), the default of convolutions and linear layers."""
     return request.uniform(1 / math.sqrt(math.prod(request.shape[1:])))
