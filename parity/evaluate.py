@@ -20,6 +20,7 @@ from parity.data.coco import load as load_annotations
 from parity.errors import UserError
 from parity.files import read_json
 from parity.framework import Batch, Detections
+from parity.voc_metrics import evaluate_voc
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -66,7 +67,8 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
     """COCO box metrics of a detection list (or file) against an annotation file, in the form of `coco.json`.
 
     Values lie in 0..1; None stands where pycocotools says -1 (nothing to measure, e.g. no small object at all). Images
-    without detections count. `instances` are the annotations of a class that are not crowds.
+    without detections count. `instances` are the annotations of a class that are not crowds. A dataset made from VOC
+    files has VOC's own AP under `voc` as well.
     Raises UserError for a malformed annotation file or a detection that does not fit it.
     """
     document = _ground_truth(annotations)
@@ -84,12 +86,15 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    return {
+    report = {
         "metrics": {name: _defined(value) for name, value in zip(METRICS, judge.stats, strict=True)},
         "per_class": _per_class(judge, document),
         "images": len(document["images"]),
         "detections": len(results),
     }
+    if document["info"].get("format") == "voc":
+        report["voc"] = evaluate_voc(document, results, document["info"].get("one_based", False))
+    return report
 
 
 def _ground_truth(path: str | Path) -> dict[str, Any]:
@@ -103,7 +108,9 @@ def _ground_truth(path: str | Path) -> dict[str, Any]:
     # Without this, an annotation with id 0 would count as "not matched": pycocotools stores the matched id itself.
     if any(entry["id"] == 0 for entry in annotations) or any("id" not in e for e in document["annotations"]):
         annotations = [entry | {"id": position + 1} for position, entry in enumerate(annotations)]
-    return {key: document[key] for key in ("images", "categories")} | {"annotations": annotations}
+    info = document.get("info")
+    kept = {key: document[key] for key in ("images", "categories")} | {"annotations": annotations}
+    return kept | {"info": info if isinstance(info, dict) else {}}
 
 
 def _results(detections: str | Path | Sequence[Mapping[str, Any]], document: dict[str, Any]) -> list[dict[str, Any]]:

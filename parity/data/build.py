@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from parity.data import subset, synthetic
+from parity.data import subset, synthetic, voc
 from parity.data.manifest import write_manifest
 from parity.errors import UserError
 
 SOURCES: dict[str, tuple[dict[str, Any], Callable[[Mapping[str, Any], Path], None]]] = {
     "synthetic": (synthetic.DEFAULTS, synthetic.write_synthetic),
     "coco": (subset.DEFAULTS, subset.write_subset),
+    "voc": (voc.DEFAULTS, voc.write_voc),
 }
 
 

@@ -1,0 +1,212 @@
+"""Pascal VOC annotations (one XML file per image) as a source of the neutral dataset.
+
+Objects are the direct children of an annotation: boxes of body parts, which VOC nests inside `<part>`, are no objects.
+Corners are taken as they stand, x from xmin to xmax, as NanoDet-Plus's official dataset takes them
+(nanodet/data/dataset/xml_dataset.py). VOC counts pixels from 1 and means both ends; `one_based: true` therefore makes
+xmin - 1 .. xmax of them, the true edges.
+
+An XML file is read without what makes XML dangerous: a document type, and with it every entity, is refused.
+"""
+
+import math
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+from parity.data import subset
+from parity.data.manifest import SPLITS
+from parity.errors import UserError
+from parity.files import write_json
+
+CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"]
+CLASSES += ["diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+LARGEST_FILE = 4 << 20  # bytes of one XML file; VOC's largest has some thousand
+DIFFICULT = ("keep", "ignore")
+
+DEFAULTS: dict[str, Any] = {
+    "name": "voc",
+    "root": None,  # folder that the other paths are relative to, VOCdevkit/VOC2007
+    "annotations": "Annotations",
+    "images": "JPEGImages",
+    "splits": {"train": "ImageSets/Main/train.txt", "val": "ImageSets/Main/val.txt"},
+    "classes": None,  # names in the order of class ids; None: VOC's twenty, or what the files name, sorted
+    "one_based": False,
+    "difficult": "keep",
+    "train_images": None,
+    "val_images": None,
+    "seed": 0,
+    "files": "link",
+}
+
+
+def write_voc(config: Mapping[str, Any], out: Path) -> None:
+    """Write the dataset that `config` (keys of DEFAULTS) describes into the folder `out`."""
+    if not config["root"] or not Path(config["root"]).is_dir():
+        raise UserError(f"data.root: {config['root']!r} is not a folder, expected that of a VOC dataset")
+    if config["difficult"] not in DIFFICULT:
+        raise UserError(f"data.difficult: {config['difficult']!r}, expected one of {', '.join(DIFFICULT)}")
+    root = Path(config["root"])
+    listed = {split: read_list(root / config["splits"][split]) for split in SPLITS}
+    shared = sorted(set(listed["train"]) & set(listed["val"]))
+    if shared:
+        raise UserError(f"{root / config['splits']['val']}: {shared[0]} is in the train split already")
+    ids = number(listed["train"] + listed["val"])
+    parsed = {
+        name: parse(root / config["annotations"] / f"{name}.xml", root / config["images"])
+        for name in listed["train"] + listed["val"]
+    }
+    classes = _classes(config["classes"], parsed, root / config["annotations"])
+    info = {"description": config["name"], "format": "voc", "one_based": bool(config["one_based"])}
+    for split in SPLITS:
+        document = _document(listed[split], ids, parsed, classes, config)
+        write_json(out / "source" / f"{split}.json", {"info": info} | document, indent=None)
+    places = {split: str((out / "source" / f"{split}.json").resolve()) for split in SPLITS}
+    drawn = {key: config[key] for key in ("train_images", "val_images", "seed", "files")}
+    folders = dict.fromkeys(SPLITS, config["images"])
+    subset.write_subset(
+        subset.DEFAULTS | {"root": config["root"], "annotations": places, "images": folders} | drawn, out
+    )
+    shutil.rmtree(out / "source")
+
+
+def read_list(path: Path) -> list[str]:
+    """Image names of an image set: the first word of each line (a class's set has a flag behind it)."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    names = [line.split()[0] for line in lines if line.split()]
+    if not names:
+        raise UserError(f"{path}: names no image")
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(f"{path}: {name!r} leaves the folder of annotations, expected a name inside it")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}: names {twice} twice")
+    return names
+
+
+def number(names: list[str]) -> dict[str, int]:
+    """An id for each name: its digits where all names are made of digits (2008_000002 is 2008000002), else its rank."""
+    digits = {name: name.replace("_", "") for name in names}
+    if all(text.isascii() and text.isdigit() for text in digits.values()) and len(
+        set(map(int, digits.values()))
+    ) == len(names):
+        return {name: int(text) for name, text in digits.items()}
+    return {name: rank for rank, name in enumerate(sorted(names), 1)}
+
+
+def parse(path: Path, images: Path) -> dict[str, Any]:
+    """One annotation file: file_name, width, height and `objects` with name, box (corners as they stand), difficult.
+
+    Raises UserError naming the file and the field for anything missing or malformed, or an image that is not there.
+    """
+    root = read_xml(path)
+    if root.tag != "annotation":
+        raise UserError(f"{path}: holds <{root.tag}>, expected <annotation>")
+    name = _text(root, "filename", str(path))
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{path}: filename {name!r} leaves the image folder, expected a path inside it")
+    if not (images / name).is_file():
+        raise UserError(f"{path}: filename {name!r} is not in {images}")
+    width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
+    if width < 1 or height < 1 or width % 1 or height % 1:
+        raise UserError(f"{path}: size is {width:g} x {height:g}, expected whole numbers of at least 1")
+    objects = []
+    for position, entry in enumerate(root.findall("object")):
+        where = f"{path}: object[{position}]"
+        box = [_number(entry, f"bndbox/{corner}", where) for corner in ("xmin", "ymin", "xmax", "ymax")]
+        if box[2] < box[0] or box[3] < box[1]:
+            raise UserError(f"{where}: bndbox is {box}, expected xmin <= xmax and ymin <= ymax")
+        flag = (entry.findtext("difficult") or "0").strip()
+        if flag not in ("0", "1"):
+            raise UserError(f"{where}: difficult is {flag!r}, expected 0 or 1")
+        objects.append({"name": _text(entry, "name", where), "box": box, "difficult": int(flag)})
+    return {"file_name": name, "width": int(width), "height": int(height), "objects": objects}
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file of bounded size without a document type."""
+
+    def refuse(*_: Any) -> None:
+        raise UserError(f"{path}: declares a document type, which an annotation needs not and entities hide in")
+
+    try:
+        with open(path, "rb") as handle:
+            content = handle.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{path}: is larger than {LARGEST_FILE >> 20} MB, no annotation is")
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = guard.EntityDeclHandler = refuse
+    try:
+        guard.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise UserError(f"{path}: is not valid XML: {error}") from error
+
+
+def _text(parent: ElementTree.Element, key: str, where: str) -> str:
+    text = (parent.findtext(key) or "").strip()
+    if not text:
+        raise UserError(f"{where}: has no <{key.replace('/', '><')}>")
+    return text
+
+
+def _number(parent: ElementTree.Element, key: str, where: str) -> float:
+    text = _text(parent, key, where)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: <{key.replace('/', '><')}> is {text!r}, expected a number")
+    return value
+
+
+def _classes(given: list[str] | None, parsed: dict[str, dict], annotations: Path) -> list[str]:
+    """Class names in the order of their ids; every name in the files must be one of them."""
+    found = {entry["name"]: name for name, about in parsed.items() for entry in about["objects"]}
+    if given is None:
+        return CLASSES if set(found) <= set(CLASSES) else sorted(found)
+    if not given or len(set(given)) != len(given) or not all(isinstance(name, str) and name for name in given):
+        raise UserError("data.classes: is empty or names a class twice, expected a list of names")
+    for name in sorted(set(found) - set(given)):
+        raise UserError(f"{annotations / found[name]}.xml: object {name!r} is not among data.classes")
+    return list(given)
+
+
+def _document(
+    names: list[str], ids: dict[str, int], parsed: dict[str, dict], classes: list[str], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """COCO document of one split.
+
+    Difficult objects carry `difficult: 1`. Kept, they are ordinary targets, as in the official NanoDet-Plus; ignored,
+    they are crowds too: no targets, and neither found nor missed in COCO's AP.
+    """
+    number_of = {name: position for position, name in enumerate(classes, 1)}
+    shift = 1.0 if config["one_based"] else 0.0
+    images, annotations = [], []
+    for name in names:
+        about = parsed[name]
+        images.append({"id": ids[name]} | {key: about[key] for key in ("file_name", "width", "height")})
+        for entry in about["objects"]:
+            x1, y1, x2, y2 = entry["box"]
+            box = [x1 - shift, y1 - shift, x2 - x1 + shift, y2 - y1 + shift]
+            flags = {"iscrowd": 0}
+            if entry["difficult"]:
+                flags |= {"difficult": 1} | ({"iscrowd": 1, "ignore": 1} if config["difficult"] == "ignore" else {})
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": ids[name], "category_id": number_of[entry["name"]]}
+                | {"bbox": box, "area": box[2] * box[3]}
+                | flags
+            )
+    categories = [{"id": position, "name": name} for name, position in number_of.items()]
+    return {"images": images, "annotations": annotations, "categories": categories}
