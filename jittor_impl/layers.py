@@ -81,6 +81,20 @@ class LayerNorm(nn.Module):
         return ops.layer_norm(x, self.weight, self.bias, self.eps)
 
 
+class GroupNorm(nn.Module):
+    """Group normalisation; names as in torch.nn."""
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        self.weight = jt.ones(channels)
+        self.bias = jt.zeros(channels)
+
+    def execute(self, x: Var) -> Var:
+        """[B, C, H, W] -> same shape."""
+        return ops.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
 class Embedding(nn.Module):
     """Rows of a table; the row `padding_idx` gets no gradient."""
 

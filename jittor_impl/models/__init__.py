@@ -4,10 +4,11 @@ from typing import Any
 
 from jittor_impl.models.detr.detector import DETR
 from jittor_impl.models.interface import Detector
+from jittor_impl.models.nanodet.detector import NanoDetPlus
 from jittor_impl.models.rtdetr.detector import RTDETR
 from parity.errors import UserError
 
-MODELS = {"detr": DETR, "rtdetr": RTDETR}
+MODELS = {"detr": DETR, "nanodet": NanoDetPlus, "rtdetr": RTDETR}
 
 
 def build(model: str, options: dict[str, Any]) -> Detector:

@@ -2,6 +2,8 @@
 
 from jittor_impl.ops.batch_norm import batch_norm
 from jittor_impl.ops.bce import bce, bce_with_logits
+from jittor_impl.ops.bilinear import upsample_bilinear2x
+from jittor_impl.ops.channels import halves, interleave
 from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
 from jittor_impl.ops.group_norm import group_norm
 from jittor_impl.ops.layer_norm import layer_norm
@@ -26,7 +28,9 @@ __all__ = [
     "fsum",
     "grid_sample",
     "group_norm",
+    "halves",
     "in_use",
+    "interleave",
     "layer_norm",
     "maximum",
     "minimum",
@@ -34,6 +38,7 @@ __all__ = [
     "softmax",
     "square_sum",
     "topk",
+    "upsample_bilinear2x",
     "upsample_nearest2x",
     "use",
 ]
