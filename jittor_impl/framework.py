@@ -71,7 +71,7 @@ class JittorFramework(Framework):
         return state.describe(self.model)
 
     def state(self) -> dict[str, np.ndarray]:
-        return state.to_arrays({name: entry.value for name, entry in state.entries(self.model).items()})
+        return state.official(self.model, {name: entry.value for name, entry in state.entries(self.model).items()})
 
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:
         state.copy_into(self.model, arrays, "weights")
@@ -113,7 +113,7 @@ class JittorFramework(Framework):
         return self.optimizer.step(gradients, lrs, clip_norm)
 
     def gradients(self) -> dict[str, np.ndarray]:
-        return state.to_arrays(self.accumulated)
+        return state.official(self.model, self.accumulated)
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state()
@@ -128,7 +128,7 @@ class JittorFramework(Framework):
         self.ema.update(self.model, decay)
 
     def ema_state(self) -> dict[str, np.ndarray]:
-        return state.to_arrays(self.ema.values)
+        return state.official(self.model, self.ema.values)
 
     def load_ema(self, arrays: dict[str, np.ndarray]) -> None:
         if self.ema is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jittor_impl import ops
 from jittor_impl.runtime import jt
-from jittor_impl.state import parameters
+from jittor_impl.state import entries, parameters
 from parity.errors import UserError
 from parity.framework import Group
 
@@ -35,6 +35,7 @@ class Optimizer:
         if kind not in SLOTS:
             raise UserError(f"optimizer kind: {kind} is unknown, expected {' or '.join(SLOTS)}")
         self.parameters = parameters(model)
+        self.shapes = {name: entry.shape for name, entry in entries(model).items()}
         listed = [name for group in groups for name in group.names]
         wrong = sorted(set(listed) ^ set(self.parameters)) or sorted({n for n in listed if listed.count(n) > 1})
         if wrong:
@@ -91,7 +92,7 @@ class Optimizer:
             if name not in self.moments:
                 continue
             for slot, moment in zip(SLOTS[self.kind], self.moments[name], strict=True):
-                arrays[f"{name}/{slot}"] = moment.numpy().copy()
+                arrays[f"{name}/{slot}"] = moment.numpy().reshape(self.shapes[name]).copy()
             if self.kind == "AdamW" and self.taken[name] != self.steps:
                 arrays[f"{name}/step"] = np.array([self.taken[name]], np.int64)
         return arrays
@@ -103,12 +104,12 @@ class Optimizer:
         if unknown or "step" not in arrays:
             raise UserError(f"optimizer state: {unknown[0] if unknown else 'step'} does not fit {self.kind}")
         self.steps, self.moments, self.taken = int(arrays["step"][0]), {}, {}
-        for name, parameter in self.parameters.items():
+        for name in self.parameters:
             slots = {slot: arrays.get(f"{name}/{slot}") for slot in SLOTS[self.kind]}
             if any(array is None for array in slots.values()):
                 continue  # never reached by a gradient
             for slot, array in slots.items():
-                if array.shape != tuple(parameter.shape):
+                if array.shape != self.shapes[name]:
                     raise UserError(f"optimizer state: {name}/{slot} has shape {list(array.shape)}")
             self.moments[name] = [jt.array(np.asarray(array, np.float32)).stop_grad() for array in slots.values()]
             self.taken[name] = int(arrays.get(f"{name}/step", arrays["step"])[0])

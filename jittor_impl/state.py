@@ -2,7 +2,8 @@
 
 Jittor's own `state_dict` takes running statistics for parameters and has no `num_batches_tracked`. Here modules say
 which of their attributes are `buffers`; every other Var is a parameter, and the order is PyTorch's: a module's
-parameters, its buffers, then its children.
+parameters, its buffers, then its children. A Var has no rank 0: parameters that officially are scalars are named in
+their module's `scalars`, have shape [1] inside Jittor and shape [] outside.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ class Entry(NamedTuple):
     @property
     def value(self) -> Var | int:
         return getattr(self.module, self.key)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The official shape."""
+        scalar = isinstance(self.value, int) or self.key in getattr(self.module, "scalars", ())
+        return () if scalar else tuple(self.value.shape)
 
     @property
     def kind(self) -> str:
@@ -75,9 +82,7 @@ def running(model: nn.Module) -> list[Var]:
 def describe(model: nn.Module) -> list[TensorInfo]:
     """Every entry of the state in its order."""
     return [
-        TensorInfo(name, (), "int64", "buffer")
-        if isinstance(entry.value, int)
-        else TensorInfo(name, tuple(entry.value.shape), str(entry.value.dtype), entry.kind)
+        TensorInfo(name, entry.shape, "int64" if isinstance(entry.value, int) else str(entry.value.dtype), entry.kind)
         for name, entry in entries(model).items()
     ]
 
@@ -91,6 +96,12 @@ def to_arrays(values: dict[str, Var | int]) -> dict[str, np.ndarray]:
         array = np.array(fetched.get(name, value))
         arrays[name] = array.astype(np.int64) if array.dtype.kind == "i" else array
     return arrays
+
+
+def official(model: nn.Module, values: dict[str, Var | int]) -> dict[str, np.ndarray]:
+    """`to_arrays` of values that belong to entries of the state, with the official shapes."""
+    shapes = {name: entry.shape for name, entry in entries(model).items()}
+    return {name: array.reshape(shapes[name]) for name, array in to_arrays(values).items()}
 
 
 def check(infos: list[TensorInfo], arrays: dict[str, np.ndarray], what: str) -> None:
