@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from parity.data import subset, synthetic, voc
+from parity.data import subset, synthetic, voc, yolo
 from parity.data.manifest import write_manifest
 from parity.errors import UserError
 
@@ -14,6 +14,7 @@ SOURCES: dict[str, tuple[dict[str, Any], Callable[[Mapping[str, Any], Path], Non
     "synthetic": (synthetic.DEFAULTS, synthetic.write_synthetic),
     "coco": (subset.DEFAULTS, subset.write_subset),
     "voc": (voc.DEFAULTS, voc.write_voc),
+    "yolo": (yolo.DEFAULTS, yolo.write_yolo),
 }
 
 

@@ -61,6 +61,26 @@ def write_subset(config: Mapping[str, Any], out: Path) -> None:
         _write_split(sources[places[split]], chosen[split], out, split, config["files"])
 
 
+def write_converted(
+    documents: Mapping[str, dict[str, Any]], root: Path, images: str, config: Mapping[str, Any], out: Path
+) -> None:
+    """Write what another format was converted to: a COCO document per split, images in the folder `images` of `root`.
+
+    Without a document for train, both splits are drawn from val's. Of `config`, `train_images`, `val_images`, `seed`
+    and `files` count.
+    """
+    places: dict[str, str | None] = dict.fromkeys(SPLITS)
+    for split, document in documents.items():
+        path = (out / "source" / f"{split}.json").resolve()
+        write_json(path, document, indent=None)
+        places[split] = str(path)
+    drawn = {key: config[key] for key in ("train_images", "val_images", "seed", "files")}
+    write_subset(
+        DEFAULTS | {"root": str(root), "annotations": places, "images": dict.fromkeys(SPLITS, images)} | drawn, out
+    )
+    shutil.rmtree(out / "source")
+
+
 def _open(root: Path, config: Mapping[str, Any], split: str) -> Dataset:
     annotations, images = root / config["annotations"][split], root / config["images"][split]
     if split == "train" and not annotations.is_file():

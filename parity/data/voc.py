@@ -9,7 +9,6 @@ An XML file is read without what makes XML dangerous: a document type, and with 
 """
 
 import math
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from xml.parsers import expat
 from parity.data import subset
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
-from parity.files import write_json
 
 CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"]
 CLASSES += ["diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
@@ -60,16 +58,8 @@ def write_voc(config: Mapping[str, Any], out: Path) -> None:
     }
     classes = _classes(config["classes"], parsed, root / config["annotations"])
     info = {"description": config["name"], "format": "voc", "one_based": bool(config["one_based"])}
-    for split in SPLITS:
-        document = _document(listed[split], ids, parsed, classes, config)
-        write_json(out / "source" / f"{split}.json", {"info": info} | document, indent=None)
-    places = {split: str((out / "source" / f"{split}.json").resolve()) for split in SPLITS}
-    drawn = {key: config[key] for key in ("train_images", "val_images", "seed", "files")}
-    folders = dict.fromkeys(SPLITS, config["images"])
-    subset.write_subset(
-        subset.DEFAULTS | {"root": config["root"], "annotations": places, "images": folders} | drawn, out
-    )
-    shutil.rmtree(out / "source")
+    documents = {split: {"info": info} | _document(listed[split], ids, parsed, classes, config) for split in SPLITS}
+    subset.write_converted(documents, root, config["images"], config, out)
 
 
 def read_list(path: Path) -> list[str]:
