@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,27 @@ def test_what_it_cannot_initialise():
         initialize("rtdetr", R18, -1, OPTIONS)
     with pytest.raises(ValueError, match="no initialisation rule"):
         initialize("rtdetr", [TensorInfo("scales.0.scale", (), "float32", "parameter")], 0, OPTIONS)
+
+
+def test_rules_of_detr():
+    """Xavier for the transformer's weights, drawn per layer; biases copied with the layer; torchvision's backbone."""
+    keys = json.loads((Path(__file__).parents[1] / "golden/detr_r50/keys.json").read_text())["keys"]
+    infos = [TensorInfo(name, tuple(shape), dtype, "parameter") for name, shape, dtype, _ in keys]
+    values = initialize("detr", infos, 0, {})
+    attention = "transformer.decoder.layers.3.multihead_attn"
+    assert uniform_within(values[f"{attention}.in_proj_weight"], math.sqrt(6 / 1024))
+    assert uniform_within(values[f"{attention}.out_proj.weight"], math.sqrt(6 / 512))
+    assert uniform_within(values["transformer.encoder.layers.5.linear2.weight"], math.sqrt(6 / 2304))
+    assert uniform_within(values["class_embed.weight"], 1 / 16)
+    assert abs(values["query_embed.weight"].std() - 1) < 0.02
+    conv = values["backbone.0.body.layer4.1.conv2.weight"]
+    assert abs(conv.std() / math.sqrt(2 / (512 * 9)) - 1) < 0.01 and np.abs(conv).max() > 3 * conv.std()
+    for part, layer in (("linear1.bias", 1), ("linear2.bias", 5)):
+        first, other = (values[f"transformer.encoder.layers.{i}.{part}"] for i in (0, layer))
+        assert np.array_equal(first, other) and first.any()
+        assert not np.array_equal(first, values[f"transformer.decoder.layers.0.{part}"])
+    first, other = (values[f"transformer.encoder.layers.{i}.linear1.weight"] for i in (0, 1))
+    assert not np.array_equal(first, other)
 
 
 # ---- the verb
