@@ -32,7 +32,7 @@ from parity.align.files import Arrays, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_steps
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
-from parity.config import load_run
+from parity.config import MACHINE_KEYS, load_run
 from parity.data.loader import Loader, batch_digest
 from parity.evaluate import evaluate
 from parity.files import write_json
@@ -41,7 +41,7 @@ from parity.record import group_record, parameter_counts
 from parity.schedule import lr_factors
 from parity.train import framework_of
 
-OWN_KEYS = ("framework", "framework_options", "weights", "workers", "log_seconds")  # may differ between frameworks
+OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
 OPTIONAL = ("anchors.npz", "nudged.npz", "nudged_anchors.npz", "referee.npz")  # of the folder, beside probe.json
 BATCHES = 3  # training batches that are compared; one more step would repeat the same code
 

@@ -28,7 +28,8 @@ from small_run import make_dataset, make_rtdetr_run, make_run  # noqa: E402
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.truncate")
 STEP_EVENTS = ("forward_backward", "optimizer_step", "update_ema", "predict")
 FILES = ("last.safetensors", "ema.safetensors", "best.safetensors", "coco.json", "detections.json")
-TIMES = ("seconds", "peak_memory_mb", "started", "finished", "device_memory_mb")
+# times, memory, and the checkout, which somebody may edit meanwhile
+APART = ("seconds", "peak_memory_mb", "started", "finished", "device_memory_mb", "commit")
 FORKS = ("numpy", "torch")  # Jittor does not survive a fork
 
 
@@ -121,11 +122,20 @@ def launch(name: str, settings: Path, out: Path, kill_at: int = 0, number: int =
 
 
 def outcome(out: Path) -> dict[str, Any]:
-    """Everything that a run leaves behind, apart from times."""
+    """Everything that a run leaves behind, but for `APART`."""
     found: dict[str, Any] = {name: (out / name).read_bytes() for name in FILES if (out / name).exists()}
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     lines.append(json.loads((out / "run.json").read_text()))
-    return found | {"metrics": [{key: value for key, value in line.items() if key not in TIMES} for line in lines]}
+    return found | {"metrics": [{key: value for key, value in line.items() if key not in APART} for line in lines]}
+
+
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """What is not the same in two outcomes: names of files, and the first value of the metrics."""
+    from parity.files import leaves
+
+    found = [key for key in {**first, **second} if key != "metrics" and first.get(key) != second.get(key)]
+    pairs = zip(leaves(first["metrics"]), leaves(second["metrics"]), strict=False)
+    return found + [f"metrics{a[0]} {a[1]} {b[1]}" for a, b in pairs if a != b][:1]
 
 
 def prepare(name: str, folder: Path, framework: str | None = None) -> dict[str, Any]:
@@ -180,8 +190,7 @@ def table(name: str, kills: int, folder: Path, seed: int = 0) -> list[dict[str, 
         status, said = launch(name, settings, out)
         assert status == 0, said
         went_on = next((line.split("continues ")[1] for line in said.splitlines() if "continues " in line), "the start")
-        again = outcome(out)
-        differs = [key for key in whole if whole[key] != again.get(key)] + [key for key in again if key not in whole]
+        differs = differences(whole, outcome(out))
         rows.append({"signal": signal.Signals(number).name, "killed": where, "again": went_on, "differs": differs})
     return rows
 

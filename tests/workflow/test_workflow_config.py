@@ -93,7 +93,7 @@ def test_one_framework_narrows_the_list():
     ("change", "message"),
     [
         ({"framework": "tensorflow"}, "framework: 'tensorflow' is not allowed, expected one of torch, jittor"),
-        ({"epoch": 3}, "epoch: unknown key, expected one of align, data, default_model"),
+        ({"epoch": 3}, "epoch: unknown key, expected one of align, checkpoint_minutes, continue_from"),
         ({"epochs": 0}, "epochs: 0 is not allowed, expected 1 or more"),
         ({"epochs": "three"}, "epochs: 'three' is not allowed, expected a whole number"),
         ({"epochs": True}, "epochs: True is not allowed, expected a whole number"),
