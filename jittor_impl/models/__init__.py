@@ -3,12 +3,13 @@
 from typing import Any
 
 from jittor_impl.models.detr.detector import DETR
+from jittor_impl.models.gfocalv2.detector import GFocalV2
 from jittor_impl.models.interface import Detector
 from jittor_impl.models.nanodet.detector import NanoDetPlus
 from jittor_impl.models.rtdetr.detector import RTDETR
 from parity.errors import UserError
 
-MODELS = {"detr": DETR, "nanodet": NanoDetPlus, "rtdetr": RTDETR}
+MODELS = {"detr": DETR, "gfocalv2": GFocalV2, "nanodet": NanoDetPlus, "rtdetr": RTDETR}
 
 
 def build(model: str, options: dict[str, Any]) -> Detector:

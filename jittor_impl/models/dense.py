@@ -36,7 +36,7 @@ class Scale(nn.Module):
         self.scale = jt.ones(1)
 
     def execute(self, x: Var) -> Var:
-        return x * self.scale
+        return ops.scaled(x, self.scale)
 
 
 def distances_to_boxes(points: Var, distances: Var) -> Var:
@@ -50,9 +50,9 @@ def boxes_to_distances(points: Var, boxes: Var, limit: float) -> Var:
 
 
 def clip_boxes(boxes: Var, size: Var) -> Var:
-    """xyxy [..., 4] inside the image of `size` [2] (height, width)."""
-    height, width = size.float32().unbind(0)
-    return ops.minimum(ops.clamp(boxes, low=0.0), jt.concat([width, height, width, height]))
+    """xyxy [..., 4] inside the image of `size` [..., 2] (height, width)."""
+    height, width = size.float32().unbind(-1)
+    return ops.minimum(ops.clamp(boxes, low=0.0), jt.stack([width, height, width, height], dim=-1))
 
 
 def distribution_focal_loss(logits: Var, target: Var) -> Var:

@@ -4,12 +4,13 @@ from jittor_impl.ops.batch_norm import batch_norm
 from jittor_impl.ops.bce import bce, bce_with_logits
 from jittor_impl.ops.bilinear import upsample_bilinear2x
 from jittor_impl.ops.channels import halves, interleave
+from jittor_impl.ops.distribution import top_probabilities
 from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
 from jittor_impl.ops.group_norm import group_norm
 from jittor_impl.ops.layer_norm import layer_norm
 from jittor_impl.ops.matmul import bmm
 from jittor_impl.ops.order import argsort, topk
-from jittor_impl.ops.reduce import fsum, square_sum
+from jittor_impl.ops.reduce import fsum, scaled, square_sum
 from jittor_impl.ops.sample import grid_sample, upsample_nearest2x
 from jittor_impl.ops.setting import in_use, use
 from jittor_impl.ops.softmax import softmax
@@ -34,9 +35,11 @@ __all__ = [
     "layer_norm",
     "maximum",
     "minimum",
+    "scaled",
     "sgd",
     "softmax",
     "square_sum",
+    "top_probabilities",
     "topk",
     "upsample_bilinear2x",
     "upsample_nearest2x",

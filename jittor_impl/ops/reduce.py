@@ -45,3 +45,18 @@ def square_sum(x: jt.Var) -> jt.Var:
     """Sum of the squares of all elements, shape [1], without gradient: for gradient norms."""
     with jt.no_grad():
         return kernel([[1]], [x], BLOCKS.replace("TERM", "in0_p[i] * in0_p[i]")) if fast(x) else (x * x).sum()
+
+
+class _Scaled(jt.Function):
+    def execute(self, x, factor):
+        self.saved = x, factor
+        return x * factor
+
+    def grad(self, g):
+        x, factor = self.saved
+        return g * factor, fsum(g * x)
+
+
+def scaled(x: jt.Var, factor: jt.Var) -> jt.Var:
+    """x times a factor of shape [1], whose gradient is a sum over the whole array."""
+    return apply(_Scaled(), x, factor) if fast(x, factor) else x * factor

@@ -42,8 +42,9 @@ def boxes_to_distances(points: Tensor, boxes: Tensor, limit: float) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, size: Tensor) -> Tensor:
-    """xyxy [..., 4] inside the image of `size` [2] (height, width)."""
-    return torch.minimum(boxes.clamp(min=0), size.flip(0).repeat(2).to(boxes.dtype))
+    """xyxy [..., 4] inside the image of `size` [..., 2] (height, width)."""
+    corner = size.flip(-1).to(boxes.dtype)
+    return torch.minimum(boxes.clamp(min=0), torch.cat([corner, corner], dim=-1))
 
 
 def distribution_focal_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -29,20 +29,29 @@ def detections(
     shapes = [tuple(x.shape[2:]) for x in scores]
     points = torch.from_numpy(level_points(shapes, strides)).to(sizes.device, scores[0].dtype)
     stride = torch.cat([torch.full((h * w, 1), s) for (h, w), s in zip(shapes, strides, strict=True)]).to(points)
-    scores, logits = flat(scores), flat(logits)
+    scores = flat(scores)
+    boxes = clip_boxes(distances_to_boxes(points, integral(flat(logits)) * stride), sizes[:, None])
     found = []
-    for i, size in enumerate(sizes):
-        places, first = [], 0
-        for h, w in shapes:
-            best = scores[i, first : first + h * w].amax(1)
-            places.append(first + best.argsort(descending=True, stable=True)[:nms_pre])
-            first += h * w
-        places = torch.cat(places)
-        candidates = scores[i, places]
-        distances = integral(logits[i, places]) * stride[places]
-        boxes = clip_boxes(distances_to_boxes(points[places], distances), size)
-        row, label = (candidates > threshold).nonzero(as_tuple=True)
-        boxes, values = boxes[row], candidates[row, label]
-        kept = class_nms(boxes, values, label, nms_iou, limit)
-        found.append(Detected(boxes[kept], values[kept], label[kept]))
+    for image_scores, image_boxes in zip(scores, boxes, strict=True):
+        places = best_places(image_scores.amax(1), shapes, nms_pre)
+        row, label = (image_scores[places] > threshold).nonzero(as_tuple=True)
+        place = places[row]
+        corners, values = image_boxes[place], image_scores[place, label]
+        kept = class_nms(corners, values, label, nms_iou, limit)
+        found.append(Detected(corners[kept], values[kept], label[kept]))
     return found
+
+
+def best_places(best: Tensor, shapes: list[tuple[int, int]], limit: int) -> Tensor:
+    """Places of the `limit` largest values of each level that has more, best first, and all places of the others.
+
+    best [N]: levels of `shapes` (height, width) one after the other; of equal values the lower place is better.
+    """
+    places, first = [], 0
+    for h, w in shapes:
+        level = torch.arange(first, first + h * w, device=best.device)
+        if len(level) > limit:
+            level = level[best[level].argsort(descending=True, stable=True)[:limit]]
+        places.append(level)
+        first += h * w
+    return torch.cat(places)
