@@ -150,7 +150,7 @@ def read_labels(path: Path, classes: int) -> list[tuple[int, list[float]]]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from an image's header; an image that a viewer would turn is refused, as labels mean that view."""
+    """(width, height) from an image's header; one that a viewer would turn is refused, as labels mean that view."""
     try:
         with Image.open(path) as picture:
             turned = picture.getexif().get(0x0112) in TURNED
