@@ -5,6 +5,7 @@ status 2 and one line on stderr; a bug keeps its traceback.
 """
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ VERBS = {  # verb: (module, one sentence)
     "predict": ("parity.predict", "Detect objects in the validation images with given weights."),
     "profile": ("parity.profile", "Measure latency, training step time and memory, alone on the machine."),
 }
+# What a disk or a directory says to any program; everything else an operating system answers is a bug of ours.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,5 +50,10 @@ def main(framework_class: type[Framework], arguments: Sequence[str] | None = Non
         importlib.import_module(VERBS[args.verb][0]).run(args, framework_class)
     except UserError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"{error.filename or args.verb}: {error.strerror}", file=sys.stderr)
         return 2
     return 0

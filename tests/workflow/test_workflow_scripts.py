@@ -1,5 +1,6 @@
 """The small scripts around a job: its log, its folder, its configuration."""
 
+import fcntl
 import json
 import pty
 import subprocess
@@ -59,6 +60,19 @@ def test_checkpoints_of_a_finished_run_stay_until_it_is_asked_for_again(tmp_path
     assert (folder / "checkpoints/step").exists()
     call("run_folder.py", "begin", folder, source)
     assert not (folder / "checkpoints/step").exists()
+
+
+def test_checkpoints_are_not_touched_while_another_process_trains(tmp_path):
+    source, folder = tmp_path / "code.py", tmp_path / "run"
+    source.write_text("a")
+    call("run_folder.py", "begin", folder, source)
+    (folder / "checkpoints/step").touch()
+    source.write_text("b")
+    with open(folder / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        run = call("run_folder.py", "begin", folder, source)
+    assert run.returncode == 2 and "another training is at work here" in run.stderr
+    assert (folder / "checkpoints/step").exists()
 
 
 def test_a_run_configuration_without_a_key_is_refused(tmp_path):

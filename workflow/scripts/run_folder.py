@@ -5,13 +5,19 @@
 
 An interrupted run continues from its checkpoints. A run that was finished, and is asked for again because code changed
 or because the user forces it, must not: it would find its last checkpoint and change nothing. Checkpoints of other
-code are of another run too. Standard library only, because it runs in every framework's environment.
+code are of another run too. Of the project only `parity.files` is used, which needs nothing but the standard library,
+because this runs in every framework's environment.
 """
 
 import hashlib
 import shutil
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from parity.errors import UserError
+from parity.files import locked, write_text
 
 CODE = "code.sha256"  # inside checkpoints/: the code that wrote them; beside run.json once the run is finished
 
@@ -25,15 +31,20 @@ def code_digest(sources: list[str]) -> str:
 
 
 def begin(folder: Path, sources: list[str]) -> None:
-    """Keep checkpoints of an interrupted run of the same code, remove any others together with their metrics."""
+    """Keep checkpoints of an interrupted run of the same code, remove any others together with their metrics.
+
+    Raises UserError while another process trains into the folder.
+    """
     code, checkpoints = code_digest(sources), folder / "checkpoints"
     mark = checkpoints / CODE
-    if checkpoints.exists() and not (mark.exists() and mark.read_text().strip() == code):
-        print(f"{checkpoints}: of a finished run or of other code, starting afresh", file=sys.stderr)
-        shutil.rmtree(checkpoints)
-        (folder / "metrics.jsonl").unlink(missing_ok=True)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    mark.write_text(f"{code}\n")
+    with locked(folder):
+        if mark.exists() and mark.read_text().strip() == code:
+            return
+        if checkpoints.exists():
+            print(f"{checkpoints}: of a finished run or of other code, starting afresh", file=sys.stderr)
+            shutil.rmtree(checkpoints)
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+        write_text(mark, f"{code}\n")
 
 
 def finish(folder: Path) -> None:
@@ -50,7 +61,11 @@ def made_by(folder: Path, sources: list[str]) -> bool:
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["begin", folder, *sources]:
-            begin(Path(folder), sources)
+            try:
+                begin(Path(folder), sources)
+            except UserError as problem:
+                print(f"error: {problem}", file=sys.stderr)
+                sys.exit(2)
         case ["finish", folder]:
             finish(Path(folder))
         case _:
