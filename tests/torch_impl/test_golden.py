@@ -11,7 +11,10 @@ sys.path.insert(0, str(ROOT / "tests/golden"))
 from check_trace import check_variant, failures, table  # noqa: E402
 
 
-@pytest.mark.parametrize(("variant", "checks"), [("rtdetr_r18vd", 59), ("detr_r50", 31)])
+@pytest.mark.parametrize(
+    ("variant", "checks"),
+    [("rtdetr_r18vd", 59), ("detr_r50", 31), ("nanodet-plus-m_320", 49), ("gfocalv2_r50_fpn", 24)],
+)
 def test_equals_the_official_implementation(variant, checks, tmp_path):
     command = [sys.executable, "-m", "torch_impl"]
     rows = check_variant(ROOT / "tests/golden" / variant, command, cwd=ROOT, workdir=tmp_path, full_grads=True)
