@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from parity.data import subset, synthetic, voc, yolo
+from parity.data.check import CheckFailed, Report
+from parity.data.check_images import check_images
 from parity.data.manifest import write_manifest
 from parity.errors import UserError
 
-SOURCES: dict[str, tuple[dict[str, Any], Callable[[Mapping[str, Any], Path], None]]] = {
+SOURCES: dict[str, tuple[dict[str, Any], Callable[[Mapping[str, Any], Path, Report], None]]] = {
     "synthetic": (synthetic.DEFAULTS, synthetic.write_synthetic),
     "coco": (subset.DEFAULTS, subset.write_subset),
     "voc": (voc.DEFAULTS, voc.write_voc),
@@ -22,7 +24,10 @@ def build(config: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
     """Build the dataset that `config` describes at `out` and return its manifest.
 
     `config["source"]` picks the source, the other keys are those of the source's DEFAULTS; missing ones take their
-    default. Everything is written beside `out` and renamed into place, so that a folder that exists is complete.
+    default. Everything is written beside `out` and renamed into place, so that a manifest means a complete folder.
+
+    What is wrong with the data is written to check.md and check.json there. Where it must not be trained on, they are
+    all that is written, and CheckFailed names the first problem.
     """
     out = Path(out)
     source = config.get("source")
@@ -34,13 +39,20 @@ def build(config: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
             raise UserError(f"data.{key}: is unknown to source {source}, expected one of {', '.join(defaults)}")
     settings = {key: _merged(default, config.get(key, default)) for key, default in defaults.items()}
     staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    report = Report()
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        write(settings, staging)
+        write(settings, staging, report)
+        check_images(staging, report)
+        report.stop_if_needed()
         described = {key: value for key, value in settings.items() if key != "name"}
         manifest = write_manifest(staging, settings["name"], {"source": source} | described)
+        report.write(staging, settings["name"])
         _into_place(staging, out)
+    except CheckFailed:
+        report.write(out, settings["name"])
+        raise
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:

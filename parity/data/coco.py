@@ -79,6 +79,10 @@ class Dataset:
         return len(self.images)
 
 
+class UnsafePath(UserError):
+    """A file name that leaves the image folder."""
+
+
 def label_map(category_ids: list[int], label_space: str) -> dict[int, int]:
     """Category id -> class index: the rank among sorted ids (`contiguous`) or the id itself (`coco_id`, as in DETR)."""
     if label_space == "contiguous":
@@ -90,7 +94,7 @@ def label_map(category_ids: list[int], label_space: str) -> dict[int, int]:
 
 def class_names(annotations: str | Path) -> dict[int, str]:
     """Category id -> name of an annotation file, in the order of ids."""
-    return {c.id: c.name for c in _categories(_document(annotations), Path(annotations))}
+    return {c.id: c.name for c in _categories(read_document(annotations), Path(annotations))}
 
 
 def open_split(root: str | Path, split: str, label_space: str = "contiguous") -> Dataset:
@@ -106,7 +110,7 @@ def load(annotations: str | Path, images: str | Path | None, label_space: str = 
     boxes that are not four finite numbers, image files that are not there.
     """
     path = Path(annotations)
-    document = _document(path)
+    document = read_document(path)
     categories = _categories(document, path)
     labels = label_map([c.id for c in categories], label_space)
     folder = None if images is None else Path(images)
@@ -140,7 +144,8 @@ def clip_box(xywh: list[float], width: int, height: int) -> list[float] | None:
     return [x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None
 
 
-def _document(path: str | Path) -> dict[str, Any]:
+def read_document(path: str | Path) -> dict[str, Any]:
+    """The JSON object of a COCO file; images, annotations and categories are lists, nothing in them is checked."""
     document = read_json(path)
     if not isinstance(document, dict):
         raise UserError(
@@ -154,16 +159,32 @@ def _document(path: str | Path) -> dict[str, Any]:
     return document
 
 
+def category(entry: Any, where: str) -> Category:
+    """One entry of `categories`, or UserError."""
+    identity, name = _integer(entry, "id", where), entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{where}: name is {name!r}, expected text")
+    return Category(identity, name)
+
+
+def image_entry(entry: Any, where: str) -> tuple[int, str, int, int]:
+    """(id, file_name, width, height) of one entry of `images`, or UserError."""
+    identity, name = _integer(entry, "id", where), entry.get("file_name")
+    if not isinstance(name, str) or not name:
+        raise UserError(f"{where}: file_name is {name!r}, expected a file name")
+    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
+        raise UnsafePath(f"{where}: file_name {name!r} leaves the image folder, expected a path inside it")
+    return identity, name, _integer(entry, "width", where, 1), _integer(entry, "height", where, 1)
+
+
 def _categories(document: dict[str, Any], path: Path) -> list[Category]:
     categories: dict[int, Category] = {}
     for position, entry in enumerate(document["categories"]):
         where = f"{path}: categories[{position}]"
-        identity, name = _integer(entry, "id", where), entry.get("name")
-        if not isinstance(name, str) or not name:
-            raise UserError(f"{where}: name is {name!r}, expected text")
-        if identity in categories:
-            raise UserError(f"{where}: id {identity} is used twice")
-        categories[identity] = Category(identity, name)
+        found = category(entry, where)
+        if found.id in categories:
+            raise UserError(f"{where}: id {found.id} is used twice")
+        categories[found.id] = found
     if not categories:
         raise UserError(f"{path}: categories is empty, expected at least one class")
     return [categories[identity] for identity in sorted(categories)]
@@ -173,13 +194,7 @@ def _images(document: dict[str, Any], path: Path, folder: Path | None) -> dict[i
     records: dict[int, ImageRecord] = {}
     for position, entry in enumerate(document["images"]):
         where = f"{path}: images[{position}]"
-        identity = _integer(entry, "id", where)
-        name = entry.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise UserError(f"{where}: file_name is {name!r}, expected a file name")
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"{where}: file_name {name!r} leaves the image folder, expected a path inside it")
-        width, height = _integer(entry, "width", where, 1), _integer(entry, "height", where, 1)
+        identity, name, width, height = image_entry(entry, where)
         if identity in records:
             raise UserError(f"{where}: id {identity} is used twice")
         file = Path(name) if folder is None else folder / name

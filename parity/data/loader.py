@@ -48,6 +48,8 @@ def decode(path: Path) -> np.ndarray:
     """The image file as uint8 [H, W, 3] RGB, read-only. EXIF orientation is ignored, as in the official pipelines."""
     try:
         with Image.open(path) as picture:
+            if picture.mode.startswith("I;16"):  # Pillow would make white of everything above 255
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image: {error}") from error

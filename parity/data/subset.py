@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from parity.data.check import NOTE, Report
+from parity.data.check_annotations import check_file
 from parity.data.coco import Dataset, load
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
@@ -33,8 +35,11 @@ DEFAULTS: dict[str, Any] = {
 FILES = ("link", "relative", "copy")
 
 
-def write_subset(config: Mapping[str, Any], out: Path) -> None:
+def write_subset(config: Mapping[str, Any], out: Path, report: Report, shown: Path | None = None) -> None:
     """Write annotations and images of the subset that `config` (keys of DEFAULTS) describes into the folder `out`.
+
+    What is wrong with the annotations goes to `report`, which names the file `shown` where they were converted from it.
+    Raises CheckFailed when they must not be trained on.
 
     Where `annotations.train` is null, both splits are drawn from the val split: val first, train from what is left.
     Image entries stay as they are, licences included; annotations lose their segmentation, which no box detector reads.
@@ -49,7 +54,9 @@ def write_subset(config: Mapping[str, Any], out: Path) -> None:
     places = {split: split if config["annotations"].get(split) else "val" for split in SPLITS}
     if not config["annotations"].get("val"):
         raise UserError("data.annotations.val: is not set, expected the annotation file of the val split")
-    sources = {split: _open(root, config, split) for split in sorted(set(places.values()))}
+    usable = {split: _checked(root, config, split, out, report, shown) for split in sorted(set(places.values()))}
+    report.stop_if_needed()
+    sources = {split: load(path, root / config["images"][split]) for split, path in usable.items()}
     chosen: dict[str, list[int]] = {}
     for index, split in enumerate(reversed(SPLITS)):  # val first: it is the split that must be representative
         taken = chosen.get("val", []) if places[split] == places["val"] and split != "val" else []
@@ -59,33 +66,44 @@ def write_subset(config: Mapping[str, Any], out: Path) -> None:
         )
     for split in SPLITS:
         _write_split(sources[places[split]], chosen[split], out, split, config["files"])
+    shutil.rmtree(out / "source", ignore_errors=True)
 
 
 def write_converted(
-    documents: Mapping[str, dict[str, Any]], root: Path, images: str, config: Mapping[str, Any], out: Path
+    documents: Mapping[str, dict[str, Any]],
+    shown: Path,
+    images: str,
+    config: Mapping[str, Any],
+    out: Path,
+    report: Report,
 ) -> None:
-    """Write what another format was converted to: a COCO document per split, images in the folder `images` of `root`.
+    """Write what another format was converted to: a COCO document per split, images in the folder `images` of the root.
 
-    Without a document for train, both splits are drawn from val's. Of `config`, `train_images`, `val_images`, `seed`
-    and `files` count.
+    `shown` is what the documents were made from. Without a document for train, both splits are drawn from val's. Of
+    `config`, `root`, `train_images`, `val_images`, `seed` and `files` count.
     """
     places: dict[str, str | None] = dict.fromkeys(SPLITS)
     for split, document in documents.items():
         path = (out / "source" / f"{split}.json").resolve()
         write_json(path, document, indent=None)
         places[split] = str(path)
-    drawn = {key: config[key] for key in ("train_images", "val_images", "seed", "files")}
-    write_subset(
-        DEFAULTS | {"root": str(root), "annotations": places, "images": dict.fromkeys(SPLITS, images)} | drawn, out
-    )
-    shutil.rmtree(out / "source")
+    settings = DEFAULTS | {"annotations": places, "images": dict.fromkeys(SPLITS, images)}
+    settings |= {key: config[key] for key in ("root", "train_images", "val_images", "seed", "files")}
+    write_subset(settings, out, report, shown)
 
 
-def _open(root: Path, config: Mapping[str, Any], split: str) -> Dataset:
-    annotations, images = root / config["annotations"][split], root / config["images"][split]
-    if split == "train" and not annotations.is_file():
-        raise UserError(f"{annotations}: is not there; set data.annotations.train to null to draw both splits from val")
-    return load(annotations, images)
+def _checked(root: Path, config: Mapping[str, Any], split: str, out: Path, report: Report, shown: Path | None) -> Path:
+    """The annotation file of a split, or a copy without what the check drops."""
+    path, images = root / config["annotations"][split], root / config["images"][split]
+    if split == "train" and not path.is_file():
+        raise UserError(f"{path}: is not there; set data.annotations.train to null to draw both splits from val")
+    document = check_file(path, images, split, report, shown)
+    changed = any(p.split == split and (p.effect != NOTE or p.kind == "annotation id") for p in report.problems)
+    if document is None or not changed:
+        return path
+    checked = out / "source" / f"checked_{split}.json"
+    write_json(checked, document, indent=None)
+    return checked
 
 
 def choose(

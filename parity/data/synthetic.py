@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from parity.data.check import Report
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
@@ -57,7 +58,7 @@ class Shape:
         self.visible = self.own.copy()
 
 
-def write_synthetic(config: Mapping[str, Any], out: Path) -> None:
+def write_synthetic(config: Mapping[str, Any], out: Path, _: Report) -> None:
     """Write annotations and PNG images that `config` (keys of DEFAULTS) describes into the folder `out`."""
     _check(config)
     for split_index, split in enumerate(SPLITS):

@@ -16,6 +16,7 @@ from typing import Any
 from xml.parsers import expat
 
 from parity.data import subset
+from parity.data.check import Report
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
 
@@ -40,8 +41,11 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def write_voc(config: Mapping[str, Any], out: Path) -> None:
-    """Write the dataset that `config` (keys of DEFAULTS) describes into the folder `out`."""
+def write_voc(config: Mapping[str, Any], out: Path, report: Report) -> None:
+    """Write the dataset that `config` (keys of DEFAULTS) describes into the folder `out`.
+
+    Every file that cannot be read goes to `report`.
+    """
     if not config["root"] or not Path(config["root"]).is_dir():
         raise UserError(f"data.root: {config['root']!r} is not a folder, expected that of a VOC dataset")
     if config["difficult"] not in DIFFICULT:
@@ -52,14 +56,19 @@ def write_voc(config: Mapping[str, Any], out: Path) -> None:
     if shared:
         raise UserError(f"{root / config['splits']['val']}: {shared[0]} is in the train split already")
     ids = number(listed["train"] + listed["val"])
-    parsed = {
-        name: parse(root / config["annotations"] / f"{name}.xml", root / config["images"])
-        for name in listed["train"] + listed["val"]
-    }
+    parsed = {}
+    for split in SPLITS:
+        for name in listed[split]:
+            path = root / config["annotations"] / f"{name}.xml"
+            try:
+                parsed[name] = parse(path)
+            except UserError as error:
+                report.add("annotation file", split, path, name, str(error).removeprefix(f"{path}: "))
+    report.stop_if_needed()
     classes = _classes(config["classes"], parsed, root / config["annotations"])
     info = {"description": config["name"], "format": "voc", "one_based": bool(config["one_based"])}
     documents = {split: {"info": info} | _document(listed[split], ids, parsed, classes, config) for split in SPLITS}
-    subset.write_converted(documents, root, config["images"], config, out)
+    subset.write_converted(documents, root / config["annotations"], config["images"], config, out, report)
 
 
 def read_list(path: Path) -> list[str]:
@@ -92,10 +101,10 @@ def number(names: list[str]) -> dict[str, int]:
     return {name: rank for rank, name in enumerate(sorted(names), 1)}
 
 
-def parse(path: Path, images: Path) -> dict[str, Any]:
+def parse(path: Path) -> dict[str, Any]:
     """One annotation file: file_name, width, height and `objects` with name, box (corners as they stand), difficult.
 
-    Raises UserError naming the file and the field for anything missing or malformed, or an image that is not there.
+    Raises UserError naming the file and the field for anything missing or malformed.
     """
     root = read_xml(path)
     if root.tag != "annotation":
@@ -103,8 +112,6 @@ def parse(path: Path, images: Path) -> dict[str, Any]:
     name = _text(root, "filename", str(path))
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise UserError(f"{path}: filename {name!r} leaves the image folder, expected a path inside it")
-    if not (images / name).is_file():
-        raise UserError(f"{path}: filename {name!r} is not in {images}")
     width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
     if width < 1 or height < 1 or width % 1 or height % 1:
         raise UserError(f"{path}: size is {width:g} x {height:g}, expected whole numbers of at least 1")
@@ -112,8 +119,6 @@ def parse(path: Path, images: Path) -> dict[str, Any]:
     for position, entry in enumerate(root.findall("object")):
         where = f"{path}: object[{position}]"
         box = [_number(entry, f"bndbox/{corner}", where) for corner in ("xmin", "ymin", "xmax", "ymax")]
-        if box[2] < box[0] or box[3] < box[1]:
-            raise UserError(f"{where}: bndbox is {box}, expected xmin <= xmax and ymin <= ymax")
         flag = (entry.findtext("difficult") or "0").strip()
         if flag not in ("0", "1"):
             raise UserError(f"{where}: difficult is {flag!r}, expected 0 or 1")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from parity.config import read_yaml
 from parity.data import subset
+from parity.data.check import Report
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
 
@@ -33,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def write_yolo(config: Mapping[str, Any], out: Path) -> None:
+def write_yolo(config: Mapping[str, Any], out: Path, report: Report) -> None:
     """Write the dataset that `config` (keys of DEFAULTS) describes into the folder `out`.
 
     Where data.yaml names no `val`, both splits are drawn from `train`.
@@ -58,7 +59,7 @@ def write_yolo(config: Mapping[str, Any], out: Path) -> None:
         documents["val"] = documents.pop("train")
         if not config["train_images"] or not config["val_images"]:
             raise UserError(f"{file}: has no val; set data.train_images and data.val_images to draw both from train")
-    subset.write_converted(documents, root, ".", config, out)
+    subset.write_converted(documents, file, ".", config, out, report)
 
 
 def class_names(about: Mapping[str, Any], file: Path) -> list[str]:

@@ -2,11 +2,13 @@
 
     python workflow/scripts/make_dataset.py --data data.yaml --out results/data/mine
 
-`--data` is a YAML file, or the section itself as JSON. Its keys are explained in config/README.md.
+`--data` is a YAML file, or the section itself as JSON. Its keys are explained in config/README.md. What is wrong with
+the data, and what was done about it, stands in <out>/check.md, also where nothing else is made because of it.
 """
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -16,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from parity.config import read_yaml
 from parity.data.build import build
 from parity.errors import UserError
+from parity.files import read_json
 
 
 def main(data: str, out: Path) -> None:
@@ -29,6 +32,9 @@ def main(data: str, out: Path) -> None:
         raise UserError(f"data.num_classes: {section['num_classes']}, but {section['name']} has {found} categories")
     for split, counts in manifest["splits"].items():
         print(f"{split}: {counts['images']} images, {counts['annotations']} annotations", file=sys.stderr)
+    effects = Counter(problem["effect"] for problem in read_json(out / "check.json")["problems"])
+    found = ", ".join(f"{count} times {effect}" for effect, count in effects.items()) or "no problem"
+    print(f"check: {found}, see {out / 'check.md'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ from parity.errors import UserError
 
 @pytest.fixture
 def root(tmp_path):
-    """Four images of 40 x 20: a box, a polygon beside a box that stands twice, an empty label file, no label file."""
+    """Four images of 40 x 20: a box, a polygon beside a box that stands twice, no label file, all of it."""
     root = tmp_path / "data"
     for folder in ("images/train", "images/val", "labels/train", "labels/val"):
         (root / folder).mkdir(parents=True)
-    for name in ("train/a", "train/b", "train/ö c", "val/d"):
-        Image.new("RGB", (40, 20)).save(root / f"images/{name}.png")
+    for shade, name in enumerate(("train/a", "train/b", "train/ö c", "val/d")):
+        Image.new("RGB", (40, 20), (shade, 0, 0)).save(root / f"images/{name}.png")
     (root / "labels/train/a.txt").write_text("1 0.5 0.5 0.25 0.5\n")
     (root / "labels/train/b.txt").write_text("0 0.1 0.2 0.4 0.2 0.3 0.9\n1 0 0 1 1\n1 0 0 1 1\n")
-    (root / "labels/train/ö c.txt").write_text("")
+    (root / "labels/val/d.txt").write_text("0 0.5 0.5 1 1\n")
     (root / "data.yaml").write_text("path: /somewhere/else\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n")
     return root
 
@@ -38,7 +38,7 @@ def test_boxes_become_pixels(root, tmp_path):
     np.testing.assert_allclose(b.boxes, [[4, 4, 16, 18], [0, 0, 20, 10]], rtol=1e-6)  # the second one is clipped
     assert a.labels.tolist() == [1] and b.labels.tolist() == [0, 1] and len(c.labels) == 0
     assert [(k.id, k.name) for k in dataset.categories] == [(1, "cat"), (2, "dog")]
-    assert len(open_split(tmp_path / "out", "val").images[4].labels) == 0
+    assert len(open_split(tmp_path / "out", "val").images[4].labels) == 1
     assert json.loads((tmp_path / "out/manifest.json").read_text())["splits"]["train"]["empty"] == 1
 
 
@@ -93,7 +93,7 @@ def test_malformed_lines_are_named(root, tmp_path, line, message):
     path.write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(UserError, match=message) as caught:
         made(root, tmp_path / "out")
-    assert str(path) in str(caught.value) and not (tmp_path / "out").exists()
+    assert str(path) in str(caught.value) and not (tmp_path / "out/manifest.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""What is wrong with a dataset, and what is done about it: the problems, their effects, and the report of a check.
+
+`check_annotations` fills a report from an annotation document, `check_images` from the image files; `build` writes it
+beside the dataset as check.md (for people) and check.json. Nothing is repaired by guessing: what cannot be meant goes,
+and where it is not clear what was meant everything stops before hours of training do not.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from parity.errors import UserError
+from parity.files import write_json, write_text
+
+STOP, DROP_IMAGE, DROP_BOX, NOTE = "stop", "drop image", "drop box", "note"
+EFFECTS = (STOP, DROP_IMAGE, DROP_BOX, NOTE)
+
+# Kind of problem: what is done about it, and what that means.
+KINDS: dict[str, tuple[str, str]] = {
+    "annotation file": (STOP, "cannot be read as what it should be"),
+    "duplicate id": (STOP, "two images or two classes share an id"),
+    "category": (
+        STOP,
+        "an annotation's class is none of the classes; without it the object would be background",
+    ),
+    "unsafe path": (STOP, "a file name leaves the image folder"),
+    "normalised boxes": (STOP, "boxes are parts of the image where pixels are expected"),
+    "empty": (STOP, "nothing to train or to validate on"),
+    "too many drops": (STOP, "more than half of a split would go; the mistake is elsewhere"),
+    "image missing": (DROP_IMAGE, "the image is named, but there is no such file"),
+    "image unreadable": (DROP_IMAGE, "empty, truncated or no image"),
+    "image too large": (DROP_IMAGE, "more pixels than the limit, perhaps a decompression bomb"),
+    "image size": (DROP_IMAGE, "the annotations were made for another size"),
+    "train image in val": (DROP_IMAGE, "the training image is dropped, validation keeps it"),
+    "annotation without image": (DROP_BOX, "it belongs to no image"),
+    "box not finite": (DROP_BOX, "not four finite numbers"),
+    "box inverted": (DROP_BOX, "negative width or height"),
+    "box without area": (DROP_BOX, "width or height is 0"),
+    "box outside": (DROP_BOX, "nothing of it lies inside the image"),
+    "box partly outside": (NOTE, "training clips it to the image"),
+    "annotation id": (NOTE, "missing or used twice; annotations are numbered anew"),
+    "image without annotations": (NOTE, "kept: it shows what no object looks like"),
+    "crowd": (NOTE, "no training target, and ignored by COCO's AP"),
+    "class without objects": (NOTE, "kept as a class; its AP is undefined if val has none either"),
+    "one class only": (NOTE, "allowed"),
+    "category ids with gaps": (NOTE, "classes are numbered without gaps where the model's label space is contiguous"),
+    "wrong extension": (NOTE, "read as what it is"),
+    "colour mode": (NOTE, "converted to 8-bit RGB; transparency is left out, of 16 bits the upper 8 count"),
+    "EXIF orientation": (NOTE, "ignored, as in the official pipelines: boxes must refer to the stored pixels"),
+    "EXIF invalid": (NOTE, "ignored"),
+    "same image twice": (NOTE, "both are kept"),
+    "near duplicate in val": (NOTE, "both are kept; look whether validation leaks into training"),
+}
+SHOWN = 100  # lines per kind in check.md; check.json has all
+MOST_DROPPED = 0.5  # of the images or of the boxes of a split
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where (`file`, and the entry or image `id` in it) and what."""
+
+    kind: str
+    split: str
+    file: str
+    id: str
+    message: str
+
+    @property
+    def effect(self) -> str:
+        return KINDS[self.kind][0]
+
+
+@dataclass
+class Report:
+    """The problems of a dataset, in the order in which they were found."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: str, split: str, file: str | Path, id: object, message: str) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of problem {kind!r}")
+        self.problems.append(Problem(kind, split, str(file), str(id), " ".join(message.split())))
+
+    def having(self, effect: str) -> list[Problem]:
+        return [problem for problem in self.problems if problem.effect == effect]
+
+    def stop_if_needed(self) -> None:
+        """Raise CheckFailed when a problem is of the kind that stops."""
+        if self.having(STOP):
+            raise CheckFailed(self)
+
+    def summary(self) -> str:
+        """One line for the log."""
+        counts = Counter(problem.effect for problem in self.problems)
+        return ", ".join(f"{counts[effect]} {effect}" for effect in EFFECTS if counts[effect]) or "no problem"
+
+    def write(self, folder: Path, name: str) -> None:
+        """Write check.md and check.json into `folder`."""
+        write_text(folder / "check.md", self.markdown(name))
+        rows = [asdict(problem) | {"effect": problem.effect} for problem in self.problems]
+        write_json(folder / "check.json", {"name": name, "problems": rows})
+
+    def markdown(self, name: str) -> str:
+        """The report for people: a table of kinds, then every problem."""
+        lines = [f"# Check of {name}", "", f"Found: {self.summary()}.", ""]
+        counts = Counter(problem.kind for problem in self.problems)
+        kinds = [kind for kind in KINDS if counts[kind]]
+        if kinds:
+            lines += ["| what is done | problem | times | |", "|---|---|---:|---|"]
+            lines += [f"| {KINDS[kind][0]} | {kind} | {counts[kind]} | {KINDS[kind][1]} |" for kind in kinds]
+        for kind in kinds:
+            lines += ["", f"## {kind} ({KINDS[kind][0]})", "", "| split | file | id | |", "|---|---|---|---|"]
+            found = [problem for problem in self.problems if problem.kind == kind]
+            cells = [(p.split, p.file, p.id, p.message) for p in found[:SHOWN]]
+            lines += ["| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in cells]
+            if len(found) > SHOWN:
+                lines += ["", f"... and {len(found) - SHOWN} more in check.json."]
+        return "\n".join(lines) + "\n"
+
+
+class CheckFailed(UserError):
+    """A dataset that must not be trained on; `report` says all of why."""
+
+    def __init__(self, report: Report):
+        self.report = report
+        first, *others = report.having(STOP)
+        more = f" (and {len(others)} more problems like this)" if others else ""
+        super().__init__(f"{first.file}: {first.message}{more}")

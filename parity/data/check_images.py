@@ -1,0 +1,168 @@
+"""Checking the image files of a finished dataset folder, and whether validation leaks into training.
+
+Every file is decoded once, by threads. Images that cannot be used are taken out of annotations and folder.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from parity.data import coco
+from parity.data.check import MOST_DROPPED, Report
+from parity.data.manifest import SPLITS
+from parity.files import read_json, write_json
+
+MOST_PIXELS = 100_000_000  # of one image; 300 MB when decoded
+ALIKE = 2  # differing bits of 64 up to which two images count as near duplicates
+EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
+EXTENSIONS |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".jpg", ".jpeg", ".mpo")}
+ORIENTATION = 0x0112
+
+
+@dataclass
+class Facts:
+    """What a look at one file gave: problems as (kind, message), and what images are compared by."""
+
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    sha256: str = ""
+    hash: int | None = None  # 64 bits of brightness differences; None for an image that cannot be used
+
+
+Seen = tuple[coco.ImageRecord, Facts]
+Add = Callable[[str, str], None]
+
+
+def check_images(root: Path, report: Report) -> None:
+    """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk."""
+    facts = {split: _facts(root, split) for split in SPLITS}
+    for split, seen in facts.items():
+        for record, fact in seen.values():
+            for kind, message in fact.problems:
+                report.add(kind, split, _name(split, record), record.id, message)
+    _compare(facts["train"], facts["val"], report)
+    for split, seen in facts.items():
+        dropped = {int(p.id) for p in report.having("drop image") if p.split == split and p.id.isdigit()} & set(seen)
+        if len(dropped) > MOST_DROPPED * len(seen):
+            message = f"{len(dropped)} of {len(seen)} images would be dropped"
+            report.add("too many drops", split, f"images/{split}", "images", message)
+        elif dropped:
+            _drop(root, split, dropped, seen)
+
+
+def _name(split: str, record: coco.ImageRecord) -> str:
+    """What a report calls an image: its place in the dataset folder."""
+    return f"images/{split}/{record.file_name}"
+
+
+def _facts(root: Path, split: str) -> dict[int, Seen]:
+    dataset = coco.open_split(root, split)
+    records = list(dataset.images.values())
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+        looks = list(pool.map(lambda record: look(record.path, record.width, record.height), records))
+    return {record.id: (record, fact) for record, fact in zip(records, looks, strict=True)}
+
+
+def look(path: Path, width: int, height: int) -> Facts:
+    """Decode one image file that the annotations call `width` x `height` pixels."""
+    facts = Facts()
+
+    def add(kind: str, message: str) -> None:
+        facts.problems.append((kind, message))
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        add("image unreadable", f"cannot be read: {error.strerror or error}")
+        return facts
+    if not content:
+        add("image unreadable", "is empty (0 bytes)")
+        return facts
+    facts.sha256 = hashlib.sha256(content).hexdigest()
+    del content
+    try:
+        with Image.open(path) as picture:
+            found = picture.size
+            if found[0] * found[1] > MOST_PIXELS:
+                add("image too large", f"{found[0]} x {found[1]} pixels, the limit is {MOST_PIXELS // 10**6} million")
+                return facts
+            turned = _orientation(picture, add)
+            if found != (width, height):
+                hint = ", the annotations were made on the upright view" if turned and found == (height, width) else ""
+                add("image size", f"is {found[0]} x {found[1]} pixels, annotated as {width} x {height}{hint}")
+                return facts
+            if path.suffix.lower() not in EXTENSIONS.get(picture.format, (path.suffix.lower(),)):
+                add("wrong extension", f"is a {picture.format} file")
+            if picture.mode != "RGB":
+                add("colour mode", f"is of mode {picture.mode}")
+            grey = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+    except Image.DecompressionBombError:
+        add("image too large", f"many more pixels than the limit of {MOST_PIXELS // 10**6} million")
+    except UnidentifiedImageError:
+        add("image unreadable", "is no image of a known format")
+    except (OSError, SyntaxError, ValueError) as error:
+        add("image unreadable", f"cannot be decoded: {error}")
+    else:
+        bits = np.diff(np.asarray(grey, np.int16), axis=1).ravel() > 0
+        facts.hash = int("".join("1" if bit else "0" for bit in bits), 2)
+    return facts
+
+
+def _orientation(picture: Image.Image, add: Add) -> bool:
+    """Whether a viewer would turn the image by a quarter; notes any orientation but the upright one."""
+    try:
+        orientation = picture.getexif().get(ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError) as error:
+        add("EXIF invalid", f"EXIF cannot be read: {error}")
+        return False
+    if orientation not in range(1, 9):
+        add("EXIF invalid", f"orientation is {orientation!r}, expected 1 to 8")
+        return False
+    if orientation != 1:
+        add("EXIF orientation", f"orientation {orientation}: a viewer shows it turned or mirrored")
+    return orientation >= 5
+
+
+def _compare(train: dict[int, Seen], val: dict[int, Seen], report: Report) -> None:
+    """Same bytes and near duplicates, within training and between training and validation."""
+    by_sum: dict[str, coco.ImageRecord] = {}
+    for record, fact in train.values():
+        if fact.hash is not None and by_sum.setdefault(fact.sha256, record) is not record:
+            first = by_sum[fact.sha256].file_name
+            report.add("same image twice", "train", _name("train", record), record.id, f"has the same bytes as {first}")
+    copies: set[int] = set()
+    usable = [(record, fact) for record, fact in train.values() if fact.hash is not None]
+    hashes = np.asarray([fact.hash for _, fact in usable], np.uint64)
+    sums = {fact.sha256: record.file_name for record, fact in val.values() if fact.hash is not None}
+    for record, fact in usable:
+        if fact.sha256 in sums:
+            copies.add(record.id)
+            message = f"has the same bytes as {sums[fact.sha256]} of val"
+            report.add("train image in val", "train", _name("train", record), record.id, message)
+    bits = np.asarray([bin(value).count("1") for value in range(256)], np.uint8)
+    for record, fact in val.values():
+        if fact.hash is None or not len(hashes):
+            continue
+        distance = bits[(hashes ^ np.uint64(fact.hash)).view(np.uint8).reshape(-1, 8)].sum(axis=1)
+        for index in np.flatnonzero(distance <= ALIKE):
+            other = usable[index][0]
+            if other.id not in copies:
+                message = f"looks like {other.file_name} of train ({distance[index]} of 64 bits differ)"
+                report.add("near duplicate in val", "val", _name("val", record), record.id, message)
+
+
+def _drop(root: Path, split: str, dropped: set[int], seen: dict[int, Seen]) -> None:
+    path = root / "annotations" / f"{split}.json"
+    document = read_json(path)
+    document["images"] = [entry for entry in document["images"] if entry["id"] not in dropped]
+    document["annotations"] = [entry for entry in document["annotations"] if entry["image_id"] not in dropped]
+    write_json(path, document, indent=None)
+    for identity in dropped:
+        seen[identity][0].path.unlink()
