@@ -175,6 +175,7 @@ def _start(run: dict[str, Any], framework: Framework, out: Path, factors: np.nda
             )
         position.origin = {"source": str(source), "framework": found.framework, "sha256": found.sha256}
         position.origin |= {"epoch": position.epoch, "step": position.step}
+        position.best, position.best_epoch = -1.0, 0  # the best weights so far lie in the other run's folder
         progress.line(f"goes on from {found.path} of {found.framework}, after {place}")
     else:
         progress.line(f"continues after {place}")

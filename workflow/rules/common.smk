@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 
+import stale_locks
 import workflow_config
 from parity import config as parity_config
 from parity.errors import UserError
@@ -26,6 +27,9 @@ try:
     config.update(workflow_config.normalise(config, workflow.config_settings.configfiles or []))
 except UserError as error:
     refuse(error)
+
+# One that is executed by another Snakemake, for a job, works under the locks of that one.
+ALIVE = stale_locks.drop(Path(".snakemake")) if workflow.is_main_process else None
 
 RESULTS = config["results"]
 FRAMEWORKS = config["frameworks"]

@@ -16,7 +16,7 @@ from make_venv import ROOT, venv_path
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run
-    "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py"])],
+    "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py", "tests/test_continued.py"])],
     "parity": [("workflow", [*PYTEST, "tests/parity"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "torch": [("torch", [*PYTEST, "tests/torch_impl"])],
