@@ -129,7 +129,7 @@ def resolve(config: dict[str, Any], model: str) -> dict[str, Any]:
         "evaluate": config["evaluate"],
         "data": {"id": identity, "root": f"{config.get('results', 'results')}/data/{identity}", "num_classes": classes},
         "init": config.get("init", {}),
-        "device": config["device"],
+        "device": config["device"].partition(":")[0],  # a job sees one card only, whichever it is
         "threads": config["threads"],
         "precision": "float32",
         "jittor": config["jittor"],
@@ -139,8 +139,8 @@ def resolve(config: dict[str, Any], model: str) -> dict[str, Any]:
 
 
 def run_id(resolved: dict[str, Any], seed: int, framework: str = "torch") -> str:
-    """`e<epochs>-<hash>-s<seed>`; the hash covers what the weights depend on and nothing else."""
-    keys = [*IDENTITY_KEYS, "label_space", "train", "init"]
+    """`e<epochs>-<hash>-s<seed>`; the hash covers what the weights and their evaluation depend on, and nothing else."""
+    keys = [*IDENTITY_KEYS, "label_space", "train", "init", "evaluate"]
     depends = {key: resolved[key] for key in keys} | {"data": resolved["data"]["id"]}
     depends["framework_options"] = framework_options(resolved, framework)
     if resolved["continue_from"]:
@@ -167,11 +167,21 @@ def alignment_id(resolved: dict[str, Any], align: dict[str, Any], frameworks: li
     return digest(depends)[:8]
 
 
-def profile_id(resolved: dict[str, Any], profile: dict[str, Any] | None = None) -> str:
-    """Hash of what a profile depends on: the model, its input, and how it is measured."""
-    depends = {key: resolved[key] for key in IDENTITY_KEYS}
-    depends |= {"data": resolved["data"]["id"], "profile": profile or {}}
-    depends["batch_size"] = resolved["train"]["batch_size"]
+def profile_train(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The `train` section of a measurement. The time of a step does not depend on how many there are, nor on how far
+    they go; clipping, averaging, augmentation and the kind of optimiser are part of it."""
+    train = {key: value for key, value in resolved["train"].items() if key not in ("epochs", "eval_every", "schedule")}
+    neutral = {"epochs": 1, "eval_every": 0, "schedule": {"kind": "constant"}}
+    return train | neutral | {"optimizer": train["optimizer"] | {"lr": 1e-4}}
+
+
+def profile_id(resolved: dict[str, Any], profile: dict[str, Any], framework: str) -> str:
+    """Hash of what a profile of one framework depends on: model, input, a training step, how it is measured."""
+    depends = {key: resolved[key] for key in [*IDENTITY_KEYS, "label_space", "init"]}
+    depends |= {"data": resolved["data"]["id"], "train": profile_train(resolved)}
+    depends["evaluate"] = {key: value for key, value in resolved["evaluate"].items() if key != "batch_size"}
+    depends["profile"] = {key: value for key, value in profile.items() if key != "stock"}
+    depends["framework_options"] = framework_options(resolved, framework)
     return digest(depends)[:8]
 
 

@@ -17,6 +17,9 @@ SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
 }
 
 
+IDLE = 0.5  # load average beyond a measurement's own threads that an idle machine may have
+
+
 @dataclass(frozen=True)
 class SameWeights:
     """Final weights of `trained`'s run, evaluated by `trained` and by `other`. AP 0..1; None when missing.
@@ -139,6 +142,24 @@ def busy(comparison: Comparison) -> dict[str, float]:
     for setting, profile in comparison.profiles.items():
         load = profile.get("load") or {}
         excess = max(load.get("before") or 0.0, load.get("after") or 0.0) - (profile.get("threads") or 1)
-        if excess > 0.5:
+        if excess > IDLE:
             result[setting] = round(float(excess), 2)
     return result
+
+
+def overlaps(comparison: Comparison) -> list[tuple[str, str]]:
+    """(measurement, what ran meanwhile) for every measurement that shared its time with another one or a training.
+
+    By the recorded clock; whether both were on one machine is not recorded.
+    """
+    spans = {f"profile {setting}": profile.get("span") for setting, profile in comparison.profiles.items()}
+    for run in comparison.runs:
+        manifest = run.manifest or {}
+        spans[f"training {run.framework} seed {run.seed}"] = [manifest.get("started"), manifest.get("finished")]
+    known = {name: span for name, span in spans.items() if span and None not in span}
+    found = []
+    for name, (begun, ended) in known.items():
+        if name.startswith("profile"):
+            meanwhile = [o for o, (start, end) in known.items() if o != name and start < ended and begun < end]
+            found += [(name, other) for other in meanwhile]
+    return found

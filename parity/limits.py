@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.comparison import Comparison
-from parity.findings import Findings, busy, profile_conditions, samples
+from parity.findings import Findings, busy, overlaps, profile_conditions, samples
 
 FEW_SEEDS = 3  # below this a spread between seeds is hardly known
 FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
@@ -100,6 +100,9 @@ def _about_the_speed(comparison: Comparison) -> list[Limit]:
     loads = busy(comparison)
     if loads:
         found.append(("busy", {"loads": ", ".join(f"{name} {load}" for name, load in loads.items())}))
+    together = overlaps(comparison)
+    if together:
+        found.append(("overlap", {"pairs": "; ".join(f"{name}: {other}" for name, other in together)}))
     if "jittor-stock" in profiles:
         found.append(("fast_operators", {}))
     count = min((len(values) for p in profiles.values() if (values := samples(p, "latency", "total"))), default=0)

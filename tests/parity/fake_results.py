@@ -225,7 +225,7 @@ def _dataset(folder: Path) -> Path:
 
 def _profile(framework: str, setting: str) -> dict[str, Any]:
     rng = np.random.default_rng(len(setting))
-    slow = {"torch": 1.0, "jittor": 1.08, "jittor-stock": 1.9}[setting]
+    slow, hour = {"torch": (1.0, "01"), "jittor": (1.08, "02"), "jittor-stock": (1.9, "03")}[setting]
     forward = (0.02 * slow * (1 + 0.05 * rng.standard_normal(60))).tolist()
     split = {"preprocess": [0.002] * 60, "forward": forward, "postprocess": [0.001] * 60}
     step = {"data": [0.01] * 12, "forward_backward": [0.3 * slow] * 12, "optimizer": [0.02] * 12}
@@ -249,7 +249,7 @@ def _profile(framework: str, setting: str) -> dict[str, Any]:
         "throughput": {"inference_images_per_second": 43 / slow, "train_images_per_second": 12 / slow},
         "memory": {"inference_peak_mb": 300.0 * slow, "train_peak_mb": 700.0 * slow, "meter": "fake meter"},
         "load": {"before": 0.1, "after": 1.0},
-        "span": ["2000-01-01T00:00:00+00:00", "2000-01-01T00:00:30+00:00"],
+        "span": [f"2000-01-01T{hour}:00:00+00:00", f"2000-01-01T{hour}:00:30+00:00"],
     }
 
 

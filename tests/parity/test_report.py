@@ -6,6 +6,7 @@ import fake_results
 import pytest
 from markdown_it import MarkdownIt
 
+from parity import findings as findings_module
 from parity import report
 from parity.comparison import load
 from parity.errors import UserError
@@ -99,6 +100,29 @@ def test_a_busy_machine_is_hedged(tmp_path):
     text = report.render(comparison, findings, make_all(comparison, findings), "en")
     assert "(the machine was not idle)" in opening(text)
     assert "load beyond the measured process: jittor 3.0" in text
+
+
+def test_a_load_within_the_threshold_is_no_warning(tmp_path):
+    comparison = load(fake_results.make(tmp_path))
+    limit = comparison.profiles["jittor"]["threads"] + findings_module.IDLE
+    comparison.profiles["jittor"]["load"] = {"before": limit, "after": 0.0}
+    assert findings_module.busy(comparison) == {}
+    comparison.profiles["jittor"]["load"]["after"] = limit + 0.1
+    assert list(findings_module.busy(comparison)) == ["jittor"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_ran_while_speed_was_measured_is_named(tmp_path, language):
+    comparison = load(fake_results.make(tmp_path))
+    comparison.profiles["torch"]["span"] = ["2000-01-01T01:00:00+00:00", "2000-01-01T01:01:00+00:00"]
+    comparison.profiles["jittor-stock"]["span"] = ["2000-01-01T01:01:00+00:00", "2000-01-01T01:02:00+00:00"]
+    comparison.profiles["jittor"]["span"] = ["2000-01-01T02:00:00+00:00", "2000-01-01T02:01:00+00:00"]
+    assert findings_module.overlaps(comparison) == []
+    comparison.runs[1].manifest |= {"started": "2000-01-01T01:01:30+00:00", "finished": "2000-01-01T01:30:00+00:00"}
+    assert findings_module.overlaps(comparison) == [("profile jittor-stock", "training jittor seed 0")]
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), language)
+    assert "profile jittor-stock: training jittor seed 0" in text
 
 
 def test_profiles_of_unequal_conditions_are_named(tmp_path):

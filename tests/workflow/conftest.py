@@ -21,10 +21,11 @@ from parity.report_index import FIGURES, TABLES  # noqa: E402
 ENV_FILE = "channels: [conda-forge]\ndependencies:\n  - python={}.{}\n  - pip:\n      - pip\n".format(*sys.version_info)
 
 FRAMEWORK = '''"""Stands in for a framework: every verb writes its outputs."""
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 if False:
     import parity.cli
+begun = time.time()
 verb, given = sys.argv[1], dict(zip(sys.argv[2::], sys.argv[3::]))
 out = Path(given["--out"] if "--out" in given else given["--output"])
 files = [out]
@@ -44,6 +45,12 @@ for file in files:
     file.write_text("{}")
 if verb == "convert":
     Path(f"{out}.report.json").write_text("{}")
+if "STANDIN_SPANS" in os.environ:
+    time.sleep(0.4)
+    if verb == "profile":
+        out.write_text(json.dumps({"span": [begun, time.time()]}))
+    with open(os.environ["STANDIN_SPANS"], "a") as log:
+        print(json.dumps([verb, begun, time.time()]), file=log)
 '''
 
 SCRIPT = '''"""Stands in for a script: writes its outputs."""
@@ -92,6 +99,7 @@ class Project:
                 shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             elif (ROOT / name).exists():
                 shutil.copy(ROOT / name, folder / name)
+        (folder / "profiles").symlink_to("workflow/profiles")
         model = (folder / "config/models/rtdetr.yaml").read_text()
         shutil.rmtree(folder / "config/models")
         (folder / "config/models").mkdir()

@@ -31,13 +31,13 @@ def keys(schema: dict, prefix: str = "") -> dict[str, dict]:
 
 def test_every_key_is_described_in_schema_and_readme():
     readme = (ROOT / "config/README.md").read_text()
-    documented = set(re.findall(r"^\| `([^`]+)`", readme, re.M))
+    documented = set(re.findall(r"^\| `([a-z][^`=]*)`", readme, re.M))
     assert set(keys(SCHEMA)) == documented
     assert all(sub.get("description", "").endswith(".") for sub in keys(SCHEMA).values())
 
 
 def test_the_readme_states_the_default_of_every_key():
-    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \|", (ROOT / "config/README.md").read_text(), re.M)
+    rows = re.findall(r"^\| `([^`=]+)` \| (.*?) \|", (ROOT / "config/README.md").read_text(), re.M)
     stated = {key: cell.strip("`") for key, cell in rows}
     for key, sub in keys(SCHEMA).items():
         if "default" in sub and sub.get("type") != "object":
@@ -85,6 +85,20 @@ def test_nested_text_gets_its_type_and_the_rest_its_default():
     assert filled["margins"] == {"ap": 0.1, "latency": 0.05}
 
 
+def test_the_order_of_keys_changes_nothing():
+    backwards = {key: DEFAULT[key] for key in reversed(DEFAULT)}
+    backwards["evaluate"] = {"batch_size": 8, "max_detections": 100}
+    assert str(workflow_config.normalise(backwards)) == str(workflow_config.normalise(DEFAULT))
+
+
+def test_names_of_models_select_them_and_keep_the_section_of_the_files(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("models: {rtdetr: {variant: r18vd}}\n")
+    config = workflow_config.normalise(DEFAULT | {"models": "rtdetr"}, [file])
+    assert (config["selected"], config["models"]) == (["rtdetr"], {"rtdetr": {"variant": "r18vd"}})
+    assert workflow_config.normalise(DEFAULT)["selected"] == workflow_config.parity_config.model_names()
+
+
 def test_one_framework_narrows_the_list():
     assert workflow_config.normalise(DEFAULT | {"framework": "jittor"})["frameworks"] == ["jittor"]
 
@@ -99,7 +113,7 @@ def test_one_framework_narrows_the_list():
         ({"epochs": True}, "epochs: True is not allowed, expected a whole number"),
         ({"seeds": "1,1"}, "seeds: [1, 1] is not allowed, expected no value twice"),
         ({"seeds": "a"}, "seeds.0: 'a' is not allowed, expected a whole number"),
-        ({"device": "gpu"}, "device: 'gpu' is not allowed, expected something like cpu, cuda, cuda:1"),
+        ({"device": "gpu"}, "device: 'gpu' is not allowed, expected something like auto, cpu, cuda, cuda:1"),
         ({"variant": "huge"}, "variant: 'huge' is not allowed, expected one of tiny ("),
         ({"default_model": "yolo"}, "default_model: 'yolo' is not allowed, expected one of"),
         ({"models": {"yolo": {}}}, "models.yolo: unknown model, expected one of"),
@@ -110,6 +124,11 @@ def test_one_framework_narrows_the_list():
             "models.rtdetr.train.lr: unknown key, expected one of accumulate",
         ),
         ({"init": {"weights": "w.pth"}}, "init: 'sha256' is a dependency of 'weights'"),
+        ({"models": "rtdetr,yolo"}, "models: 'yolo' is not allowed, expected one of"),
+        ({"models": "rtdetr,rtdetr"}, "selected: ['rtdetr', 'rtdetr'] is not allowed, expected no value twice"),
+        ({"frameworks": "torch,mxnet"}, "frameworks.1: 'mxnet' is not allowed, expected one of torch, jittor"),
+        ({"threads": 0}, "threads: 0 is not allowed, expected 1 or more"),
+        ({"results": "../out"}, "results: '../out' is not allowed, expected something like results, /scratch/results"),
         ({"data": "coco"}, "data: 'coco' is not allowed, expected a mapping"),
     ],
 )

@@ -1,9 +1,13 @@
 """Which jobs each change triggers, asserted on dry runs."""
 
 import json
+import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 REPORT = {"collect": 1, "figures": 1, "report": 1}
 CROSS = {"cross_config": 2, "cross_predict": 2, "cross_evaluate": 2}
@@ -115,10 +119,28 @@ def test_another_seed_trains_and_keeps_the_profile(done_project):
     assert "profile" not in jobs
 
 
-def test_figures_and_margins_never_retrain(done_project, tmp_path):
-    overlay = tmp_path / "look.yaml"
-    overlay.write_text("figures: {dpi: 90}\nmargins: {ap: 2.0}\n")
-    assert done_project.jobs("--configfile", str(overlay)) == REPORT
+OVERRIDES = re.findall(
+    r"^\| `([^`]+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", (ROOT / "config/README.md").read_text(), re.M
+)
+
+
+def test_the_table_of_overrides_names_every_promised_one():
+    names = {re.split("[=]", override)[0] for override, *_ in OVERRIDES}
+    promised = {"framework", "frameworks", "epochs", "seeds", "variant", "device", "threads", "results"}
+    assert promised <= names and {"evaluate", "profile", "figures", "margins", "report", "align"} <= names
+
+
+@pytest.mark.parametrize(("override", "weights", "probe", "train", "profile"), OVERRIDES)
+def test_an_override_triggers_the_jobs_that_the_readme_states(done_project, override, weights, probe, train, profile):
+    jobs = done_project.jobs("--config", override)
+    stated = {"weights": int(weights), "probe": int(probe), "train": int(train), "profile": int(profile)}
+    assert {rule: jobs.get(rule, 0) for rule in stated} == stated
+    assert jobs["report"] == 1
+
+
+@pytest.mark.parametrize("override", ["figures={dpi: 90}", "margins={ap: 2.0}", "workers=1", "log_seconds=60"])
+def test_how_it_looks_and_what_is_logged_only_rewrites_the_report(done_project, override):
+    assert done_project.jobs("--config", override) == REPORT
 
 
 def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
@@ -128,10 +150,10 @@ def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
     assert jobs == {**ALIGN, "run_config": 2, "train": 2, **CROSS, **REPORT}
 
 
-def test_how_often_progress_is_logged_retrains_nothing(done_project, tmp_path):
-    overlay = tmp_path / "quiet.yaml"
-    overlay.write_text("log_seconds: 60\nworkers: 1\n")
-    assert done_project.jobs("--configfile", str(overlay)) == REPORT
+def test_what_a_training_step_does_is_measured_again(done_project, tmp_path):
+    overlay = tmp_path / "model.yaml"
+    overlay.write_text("models: {rtdetr: {train: {clip_norm: null}}}\n")
+    assert done_project.jobs("--configfile", str(overlay))["profile"] == 3
 
 
 def test_an_edit_in_one_framework_retrains_that_framework(done_project):
@@ -198,6 +220,29 @@ def test_going_back_costs_only_the_report(project):
     assert project.snakemake("--config", "framework=torch").returncode == 0
     assert project.snakemake("--config", "framework=torch", "epochs=3").returncode == 0
     assert project.jobs("--config", "framework=torch") == {"publish_alignment": 1, **REPORT}
+
+
+def test_a_changed_evaluation_is_another_run_and_going_back_is_free(project):
+    arguments = ("--until", "train", "--config", "framework=torch")
+    assert project.snakemake(*arguments).returncode == 0
+    assert project.snakemake(*arguments, "evaluate={max_detections: 50}").returncode == 0
+    folders = list(project.folder.glob("results/rtdetr/runs/torch/*/run.json"))
+    assert len(folders) == 2
+    assert "train" not in project.jobs(*arguments)
+
+
+def test_measurements_have_the_machine_to_themselves(project):
+    spans = project.folder / "spans.jsonl"
+    run = project.snakemake("--cores", "8", STANDIN_SPANS=str(spans))
+    assert run.returncode == 0, run.stdout
+    jobs = [json.loads(line) for line in spans.read_text().splitlines()]
+    measured = [json.loads(file.read_text())["span"] for file in project.folder.glob("results/rtdetr/profile/*.json")]
+    assert len(measured) == 3 and len(jobs) == 11
+    for begun, ended in measured:
+        beside = [verb for verb, start, end in jobs if start < ended and begun < end]
+        assert beside == ["profile"]
+    trainings = sorted((start, end) for verb, start, end in jobs if verb == "train")
+    assert trainings[0][1] <= trainings[1][0]
 
 
 def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):

@@ -39,7 +39,9 @@ rule probe:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPU,
+        device=config["device"],
+        turn=1 - GPU,
         mem_mb=lambda w, attempt: 6000 * attempt,
     params:
         root=os.path.relpath(ROOT),
@@ -53,7 +55,7 @@ rule probe:
         "Recording what {wildcards.framework} computes with {wildcards.model}, from layers to a short training."
     shell:
         "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
+        " {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
         " {params.python} -m {wildcards.framework}_impl probe --config {input.config} --weights {params.weights}"
         " --out {params.folder} {params.reference} {params.align}"
 

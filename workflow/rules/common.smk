@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(workflow.current_basedir).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 
+import devices
 import stale_locks
 import workflow_config
 from parity import config as parity_config
@@ -23,6 +24,16 @@ def refuse(error):
     sys.exit(2)
 
 
+# Jobs on a cluster read the configuration again, on nodes with other cards: what `auto` means is decided here, once.
+ASKED_DEVICE = config.get("device")
+if ASKED_DEVICE == "auto":
+    config["device"] = devices.resolve(ASKED_DEVICE, os.environ)
+    workflow.config_settings.config_args = [
+        *(workflow.config_settings.config_args or []),
+        f"device={config['device']}",
+    ]
+    logger.info(f"device: auto means {config['device']} here.")
+
 try:
     config.update(workflow_config.normalise(config, workflow.config_settings.configfiles or []))
 except UserError as error:
@@ -33,6 +44,8 @@ ALIVE = stale_locks.drop(Path(".snakemake")) if workflow.is_main_process else No
 
 RESULTS = config["results"]
 FRAMEWORKS = config["frameworks"]
+GPU = int(config["device"] != "cpu")  # cards that a job of a framework needs
+MEASURE = {key: config["profile"][key] for key in ("images", "steps", "warmup")}
 SELECTED = config["selected"]  # the models of the summary
 DATASET = f"{RESULTS}/data/{parity_config.dataset_id(config)}"
 
@@ -45,6 +58,7 @@ wildcard_constraints:
     seed=r"\d+",
     weights_id=r"[0-9a-f]{8}",
     alignment_id=r"[0-9a-f]{8}",
+    profile_id=r"[0-9a-f]{8}",
     setting="torch|jittor|jittor-stock",
 
 
@@ -93,7 +107,7 @@ def others(framework):
 
 def profile_settings():
     """What is measured; Jittor's own operators too, where the fast ones are in use on a CPU."""
-    replaced = config["jittor"]["ops"] == "fast" and config["device"] == "cpu"
+    replaced = config["jittor"]["ops"] == "fast" and not GPU
     stock = ["jittor-stock"] if "jittor" in FRAMEWORKS and replaced and config["profile"]["stock"] else []
     return [*FRAMEWORKS, *stock]
 
@@ -109,9 +123,10 @@ def framework_of(setting):
     return setting.partition("-")[0]
 
 
-def profile_dir(model):
-    """Folder of the profiles, named by what they depend on."""
-    return f"{RESULTS}/{model}/profile/{parity_config.profile_id(resolved(model), config['profile'])}"
+def profile_of(model, setting):
+    """A measurement without its suffix, in a folder named by what it depends on."""
+    identity = parity_config.profile_id(resolved(model), config["profile"], framework_of(setting))
+    return f"{RESULTS}/{model}/profile/{identity}/{setting}"
 
 
 def run_settings(model, framework, seed, weights):

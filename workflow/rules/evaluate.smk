@@ -42,7 +42,9 @@ rule cross_predict:
         "../../envs/{other}.yaml"
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPU,
+        device=config["device"],
+        turn=1 - GPU,
         mem_mb=lambda w, attempt: 4000 * attempt,
     params:
         root=os.path.relpath(ROOT),
@@ -53,7 +55,7 @@ rule cross_predict:
         "Detecting in {wildcards.other} with the weights that {wildcards.framework} trained, run {wildcards.run}."
     shell:
         "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
+        " {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
         " {params.python} -m {wildcards.other}_impl predict --config {input.config} --weights {params.weights}"
         " --out {output}"
 

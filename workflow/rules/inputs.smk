@@ -123,13 +123,16 @@ def train_requirements(wildcards):
 def profile_yaml(wildcards):
     """The resolved configuration of a measurement as JSON. Speed does not depend on the seed, so it is always 0."""
     model = wildcards.model
-    configured(os.path.basename(profile_dir(model)), wildcards.profile_id)
+    configured(Path(profile_of(model, wildcards.setting)).parent.name, wildcards.profile_id)
     settings = run_settings(model, framework_of(wildcards.setting), 0, f"{weights_dir(model, 0)}/init.safetensors")
-    # The time of a step does not depend on how many there are, nor on the learning rate.
-    train = settings["train"]
-    optimizer, schedule = train["optimizer"] | {"lr": 1e-4}, {"kind": "constant"}
-    settings["train"] = train | {"epochs": 1, "optimizer": optimizer, "schedule": schedule}
+    settings["train"] = parity_config.profile_train(resolved(model))
+    settings["evaluate"] = settings["evaluate"] | {"batch_size": 1}  # images are measured one by one
     return json.dumps(settings)
+
+
+def profiles(model):
+    """Every configured measurement, by what it is called in the report."""
+    return {setting: f"{profile_of(model, setting)}.json" for setting in profile_settings()}
 
 
 # ---- figures and report
@@ -197,12 +200,12 @@ def reproduce(model):
     )
     for setting in profile_settings():
         framework, _, stock = setting.partition("-")
-        file = f"{profile_dir(model)}/{setting}"
+        file = profile_of(model, setting)
         commands[f"profile {setting}"] = (
             f"{python(framework)} -m {framework}_impl profile --config {file}.run.yaml"
             f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.json"
             + (" --ops stock" if stock else "")
-            + "".join(f" --{key} {config['profile'][key]}" for key in ("images", "steps", "warmup"))
+            + "".join(f" --{key} {value}" for key, value in MEASURE.items())
         )
     return commands
 
@@ -219,11 +222,13 @@ def comparison(wildcards):
         "variant": run["variant"],
         "frameworks": FRAMEWORKS,
         "runs": compared_runs(model),
-        "profiles": {setting: f"{profile_dir(model)}/{setting}.json" for setting in profile_settings()},
+        "profiles": profiles(model),
         "dataset": DATASET,
         "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
         "alignment": f"{RESULTS}/{model}/alignment/alignment.json",
-        "config": run | {key: config[key] for key in shared} | {"dataset": config["data"]},
+        "config": run
+        | {key: config[key] for key in shared}
+        | {"dataset": config["data"], "asked_device": ASKED_DEVICE},
         "margins": config["margins"],
         "commands": reproduce(model),
     }

@@ -42,20 +42,22 @@ rule profile:
         lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
     threads: lambda w: workflow.resource_settings.cores or config["threads"]
     resources:
-        gpu=1,
+        gpu=GPU,
+        device=config["device"],
+        turn=1 - GPU,
         mem_mb=lambda w, attempt: 6000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=lambda w: python(framework_of(w.setting)),
         framework=lambda w: framework_of(w.setting),
         operators=lambda w: "--ops stock" if w.setting == "jittor-stock" else "",
-        profile=config["profile"],
+        profile=MEASURE,
         threads=config["threads"],
     message:
         "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}; nothing else runs meanwhile."
     shell:
         "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
+        " {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
         " {params.python} -m {params.framework}_impl profile --config {input.config} --weights {input.weights}"
         " --setting {wildcards.setting} {params.operators} --images {params.profile[images]}"
         " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output}"
@@ -64,7 +66,7 @@ rule profile:
 rule publish_profile:
     """Copies of what is configured now, where a reader looks for them."""
     input:
-        lambda w: expand("{folder}/{setting}.json", folder=profile_dir(w.model), setting=profile_settings()),
+        lambda w: list(profiles(w.model).values()),
     output:
         f"{RESULTS}/{{model}}/profile/published.txt",
     log:

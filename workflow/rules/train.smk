@@ -49,7 +49,10 @@ rule train:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
     resources:
-        gpu=1,
+        # One job per card; on the CPU one job at a time (`turn`), because two would slow each other down.
+        gpu=GPU,
+        device=config["device"],
+        turn=1 - GPU,
         mem_mb=lambda w, attempt: 6000 * attempt,
     params:
         root=os.path.relpath(ROOT),
@@ -61,6 +64,6 @@ rule train:
     shell:
         "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
         " {params.python} {params.root}/workflow/scripts/run_folder.py begin {params.folder} {input.sources}"
-        " && {params.python} {params.root}/workflow/scripts/with_log.py {log}"
+        " && {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
         " {params.python} -m {wildcards.framework}_impl train --config {input.config} --out {params.folder}"
         " && {params.python} {params.root}/workflow/scripts/run_folder.py finish {params.folder}"

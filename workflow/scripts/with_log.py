@@ -1,8 +1,8 @@
-"""Run a command, show what it says and keep it: `with_log.py LOG COMMAND...`
+"""Run a command, show what it says and keep it: `with_log.py [--device cpu|cuda|cuda:N] LOG COMMAND...`
 
 On a terminal the command gets a terminal of its own, so that progress bars work; the log keeps the state in which a
 bar left its line. Elsewhere it writes into a pipe and says plain lines. Ends with the command's exit status. Standard
-library only, because it runs in every environment.
+library only, because it runs in every environment. With --device the command sees one card that is its own, or none.
 """
 
 import fcntl
@@ -14,7 +14,10 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping
 from pathlib import Path
+
+import devices
 
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -25,14 +28,14 @@ def last_state(line: bytes) -> bytes:
     return (parts[-1] if parts else b"") + b"\n"
 
 
-def run(log: Path, command: list[str]) -> int:
+def run(log: Path, command: list[str], environment: Mapping[str, str]) -> int:
     """Run `command`, copying its output to stderr and to `log`; returns its exit status."""
     terminal = sys.stderr.isatty()
     read, write = pty.openpty() if terminal else os.pipe()
     if terminal:  # the bar adapts to the width of the window that is really there
         size = os.get_terminal_size(2)
         fcntl.ioctl(write, termios.TIOCSWINSZ, struct.pack("HHHH", size.lines, size.columns, 0, 0))
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=write)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=write, stderr=write, env=environment)
     os.close(write)
     # The command decides how to stop, and this process stays to read its last words. Ctrl-C reaches both by itself.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -59,6 +62,11 @@ def _read(descriptor: int) -> bytes:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    sys.exit(run(Path(sys.argv[1]), sys.argv[2:]))
+    match sys.argv[1:]:
+        case ["--device", device, log_file, *words] if words:
+            with devices.taken(device, os.environ) as card:
+                sys.exit(run(Path(log_file), words, card))
+        case [log_file, *words] if words and not log_file.startswith("-"):
+            sys.exit(run(Path(log_file), words, os.environ))
+        case _:
+            sys.exit(__doc__)

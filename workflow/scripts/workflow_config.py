@@ -70,16 +70,20 @@ def typed(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def fill(value: Any, schema: dict[str, Any]) -> Any:
-    """`value` with the schema's defaults where a key is absent; `value` itself is not changed."""
+    """`value` with the schema's defaults where a key is absent, in the schema's order; `value` itself is not changed.
+
+    One order for every way of saying the same, because rules hand sections on as text, and other text runs them again.
+    """
     if not isinstance(value, dict):
         return value
-    filled = dict(value)
-    for key, sub in schema.get("properties", {}).items():
-        if key not in filled and "default" in sub:
-            filled[key] = sub["default"]
-        if key in filled:
-            filled[key] = fill(filled[key], sub)
-    return filled
+    known = schema.get("properties", {})
+    present = {
+        key: value[key] if key in value else sub["default"]
+        for key, sub in known.items()
+        if key in value or "default" in sub
+    }
+    rest = {key: item for key, item in value.items() if key not in known}
+    return {key: fill(item, known[key]) for key, item in present.items()} | rest
 
 
 def expected(error: jsonschema.ValidationError) -> str:
