@@ -81,6 +81,11 @@ def prior_bias(request: Request) -> np.ndarray:
     return np.full(request.shape, -math.log((1 - PRIOR) / PRIOR), np.float32)
 
 
+def bins(request: Request) -> np.ndarray:
+    """The distances 0, 1, ... that a head's distributions are over."""
+    return np.arange(request.shape[0], dtype=np.float32)
+
+
 def _beside(bias: str) -> str:
     return bias.removesuffix("bias") + "weight"
 

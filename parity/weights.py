@@ -111,9 +111,9 @@ def _unwrap(tree: Any, budget: int) -> Loaded:
     names = {name: name for name in tensors}
     if any(name.startswith("avg_model.") for name in names):  # NanoDet-Plus: the average stands beside the model
         names = {name.removeprefix("avg_"): name for name in names if name.startswith("avg_model.")}
-        names = {name.removeprefix("model."): source for name, source in names.items()}
-    if all(name.startswith("module.") for name in names):
-        names = {name.removeprefix("module."): source for name, source in names.items()}
+    for prefix in ("model.", "module."):  # of a training task around the model, of its distribution over devices
+        if all(name.startswith(prefix) for name in names):
+            names = {name.removeprefix(prefix): source for name, source in names.items()}
     arrays = {}
     for name, source in names.items():
         value = tensors[source]

@@ -5,7 +5,7 @@ Initial values: init_weights of mmdet's ResNet (without a pretrained file), FPN 
 
 import numpy as np
 
-from parity.init_rules import Request, Rule, fan_out_normal, gaussian, ones, prior_bias, xavier_uniform, zeros
+from parity.init_rules import Request, Rule, bins, fan_out_normal, gaussian, ones, prior_bias, xavier_uniform, zeros
 from parity.models.facts import ModelFacts
 
 
@@ -13,11 +13,6 @@ def residual_norm(request: Request) -> np.ndarray:
     """0 for the last norm of a residual branch, so that a block starts as its shortcut, 1 for the others."""
     last = request.name.replace(".bn2.", ".bn3.") not in request.shapes or ".bn3." in request.name
     return zeros(request) if last else ones(request)
-
-
-def bins(request: Request) -> np.ndarray:
-    """The distances 0, 1, ... that the head's distributions are over."""
-    return np.arange(request.shape[0], dtype=np.float32)
 
 
 RULES: list[tuple[str, Rule]] = [

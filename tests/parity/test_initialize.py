@@ -201,3 +201,29 @@ def test_class_heads_of_other_classes_start_anew_only_on_request(tmp_path, capsy
     back, given = weights.read(tmp_path / "i.safetensors"), fill(other.tensors())
     for name, array in back.items():
         assert np.array_equal(array, SMALL_ARRAYS[name] if name in reset else given[name]), name
+
+
+def test_rules_of_nanodet():
+    """nanodet/model: ConvModule, both heads, ShuffleNetV2; the second neck is a copy of the first."""
+    keys = json.loads((Path(__file__).parents[1] / "golden/nanodet-plus-m_320/keys.json").read_text())["keys"]
+    infos = [TensorInfo(name, tuple(shape), dtype, "") for name, shape, dtype, _ in keys]
+    values = initialize("nanodet", infos, 0, {})
+    assert np.array_equal(values["head.distribution_project.project"], np.arange(8))
+    assert (values["head.gfl_cls.2.bias"] == np.float32(-4.595)).all() and len(values["head.gfl_cls.2.bias"]) == 112
+    assert (values["aux_head.gfl_cls.bias"] == np.float32(-4.595)).all() and not values["aux_head.gfl_reg.bias"].any()
+    assert all(values[f"aux_head.scales.{level}.scale"] == 1 for level in range(4))
+    deviations = {
+        "backbone.stage2.1.branch2.0.weight": 1 / 58,
+        "backbone.stage4.1.branch2.3.weight": 1.0,  # depthwise: one input channel
+        "fpn.reduce_layers.1.conv.weight": (2 / 96) ** 0.5,
+        "fpn.downsamples.0.depthwise.weight": (2 / (96 * 25)) ** 0.5,
+        "head.cls_convs.3.0.pointwise.weight": 0.01,
+        "aux_head.reg_convs.0.conv.weight": 0.01,
+        "fpn.top_down_blocks.0.blocks.0.ghost1.primary_conv.0.weight": (1 / 192 / 3) ** 0.5,
+    }
+    for name, deviation in deviations.items():
+        assert values[name].std() == pytest.approx(deviation, rel=0.1), name
+    assert (values["backbone.stage3.2.branch2.1.bias"] == np.float32(1e-4)).all()
+    assert not values["fpn.reduce_layers.0.bn.bias"].any() and (values["backbone.conv1.1.weight"] == 1).all()
+    second = {name: value for name, value in values.items() if name.startswith("aux_fpn.")}
+    assert second and all(np.array_equal(value, values[name[4:]]) for name, value in second.items())

@@ -107,6 +107,7 @@ A, B = np.zeros(1, np.float32), np.ones(1, np.float32)
         ({"net": {"a": B}}, "net"),
         ({"model": {"module.a": B}}, "model"),
         ({"state_dict": {"model.a": A, "avg_model.a": B}}, "state_dict"),
+        ({"state_dict": {"model.a": B}}, "state_dict"),
     ],
 )
 @pytest.mark.parametrize("suffix", [".pkl"])
