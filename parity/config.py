@@ -22,12 +22,13 @@ IDENTITY_KEYS = ["model", "variant", "options", "groups", "preprocess", "device"
 RUN_KEYS = [*IDENTITY_KEYS, "framework", "seed", "label_space", "train", "evaluate", "data", "weights"]
 RUN_KEYS += ["framework_options", "workers", "log_seconds"]
 MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoints")  # no result depends on them
+MOST_VALUES = 100_000  # in a YAML file; anchors of anchors make billions out of a few lines
 
 
 def read_yaml(path: str | Path) -> Any:
     """Parse YAML without constructing anything but plain data. Raises UserError naming file and line."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -36,6 +37,18 @@ def read_yaml(path: str | Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}: is not valid YAML{where}: {getattr(error, 'problem', error)}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: is nested too deeply to be a configuration") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # a value that is not of the type its tag says
+        raise UserError(f"{path}: is not valid YAML: {error}") from error
+    pending, count = [value], 0
+    while pending:
+        item = pending.pop()
+        pending += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        count += 1
+        if count > MOST_VALUES:
+            raise UserError(f"{path}: has more than {MOST_VALUES} values once its anchors are written out")
+    return value
 
 
 def merge(base: Any, over: Any) -> Any:

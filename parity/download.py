@@ -40,7 +40,7 @@ def local(source: str, sha256: str | None, folder: str | Path, size: int | None 
     """Path of weights given as a path or as a URL; a URL is fetched into `folder`, a digest is always checked."""
     if is_url(source):
         name = Path(urllib.parse.unquote(urllib.parse.urlsplit(source).path)).name
-        if not name:
+        if name in ("", ".", ".."):
             raise UserError(f"{source}: names no file")
         if not sha256:
             raise UserError(f"{source}: a download needs its SHA-256 (key sha256)")

@@ -106,6 +106,8 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path}: is not valid JSON: {error.msg} at line {error.lineno}") from error
     except RecursionError as error:
         raise UserError(f"{path}: is nested too deeply to be a data file") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise UserError(f"{path}: is not valid JSON: {error}") from error
 
 
 def digest(value: Any) -> str:

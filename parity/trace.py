@@ -21,6 +21,7 @@ from parity.groups import parameter_groups
 from parity.schedule import ema_decay
 
 RUNNING = (".running_mean", ".running_var")
+LARGEST_NPZ = 8 << 30  # bytes of all arrays
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +68,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
 def read_inputs(path: str | Path, train: bool, num_classes: int) -> tuple[Batch, list[np.ndarray]]:
     """Read IN.npz: the batch and its stored draws. Raises UserError naming the array at fault."""
-    try:
-        with np.load(path, allow_pickle=False) as npz:
-            arrays = {key: npz[key] for key in npz.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as npz: {error}") from error
+    arrays = read_npz(path)
 
     def take(name: str, kind: str, shape: tuple[int | None, ...]) -> np.ndarray:
         if name not in arrays:
@@ -93,12 +90,33 @@ def read_inputs(path: str | Path, train: bool, num_classes: int) -> tuple[Batch,
     batch = Batch(images, sizes.astype(np.int64))
     if train:
         counts = take("counts", "i", (len(images),)).astype(np.int64)
+        if (counts < 0).any():
+            raise UserError(f"{path}: counts must be 0 or more, found {counts.min()}")
         boxes, labels = take("boxes", "f", (int(counts.sum()), 4)), take("labels", "i", (int(counts.sum()),))
         if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
             raise UserError(f"{path}: labels must be 0..{num_classes - 1}, found {labels.min()}..{labels.max()}")
         batch = Batch(images, batch.sizes, boxes.astype(np.float32), labels.astype(np.int64), counts)
-    indices = sorted(int(key.removeprefix("draws/")) for key in arrays if key.startswith("draws/"))
-    return batch, [arrays[f"draws/{i}"] for i in indices]
+    draws = [arrays[f"draws/{i}"] for i in range(len(arrays)) if f"draws/{i}" in arrays]
+    if len(draws) != sum(key.startswith("draws/") for key in arrays):
+        raise UserError(f"{path}: draws must be called draws/0, draws/1, ...")
+    return batch, draws
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """Every array of an npz. Raises UserError for a damaged one, for objects, for one that unpacks without bound."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST_NPZ:
+            raise ValueError(f"would unpack to {size} bytes, at most {LARGEST_NPZ} are read")
+        with np.load(path, allow_pickle=False) as npz:
+            arrays = {key: npz[key] for key in npz.files}
+    except Exception as error:  # zipfile, zlib, NumPy and Python's parser of headers each have errors of their own
+        raise UserError(f"{path}: cannot be read as npz: {error or type(error).__name__}") from error
+    strange = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise UserError(f"{path}: {strange[0]} is no array")
+    return arrays
 
 
 class _DrawSource:

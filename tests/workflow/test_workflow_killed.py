@@ -29,7 +29,7 @@ def test_locks_of_a_snakemake_that_is_alive_are_left_alone(project):
     locks = project.folder / ".snakemake/locks"
     locks.mkdir(parents=True)
     (locks / "0.input.lock").touch()
-    (locks / "0.output.lock").write_text(f"{project.folder}/{TARGET}\n")
+    (locks / "0.output.lock").write_text(f"{TARGET}\n")
     with open(project.folder / ".snakemake/alive.lock", "a") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
         run = project.snakemake(TARGET)
