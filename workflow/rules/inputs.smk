@@ -91,6 +91,8 @@ def run_yaml(wildcards):
     weights = f"{weights_dir(wildcards.model, seed)}/init.safetensors"
     settings = run_settings(wildcards.model, wildcards.get("other", framework), seed, weights)
     source = config.get("continue_from")
+    if source and not Path(source).exists():
+        refuse(f"config: continue_from: {source!r} is not there, expected a run's folder or one of its checkpoints")
     return json.dumps(settings | ({"continue_from": source} if source else {}))
 
 
