@@ -3,6 +3,7 @@
 # make test       every test suite and the linters
 # make lint       ruff, snakefmt, snakemake --lint
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
+# make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
 # make bench      step time and latency of both frameworks side by side
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align bench envs workflow-env clean-results python
+.PHONY: report test lint align preview bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -44,6 +45,9 @@ lint: workflow-env
 align: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/alignment/alignment.json $(ARGS)
 	@$(WORKFLOW)/python workflow/scripts/gate.py --alignment results/$(MODEL)/alignment/alignment.json
+
+preview: workflow-env
+	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/preview.png $(ARGS)
 
 bench: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)

@@ -24,3 +24,25 @@ rule dataset:
     shell:
         "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
         " {params.python} {params.root}/workflow/scripts/make_dataset.py --data {params.data:q} --out {params.folder}"
+
+
+rule preview:
+    input:
+        f"{DATASET}/manifest.json",
+        sources("workflow/scripts/preview.py"),
+    output:
+        f"{RESULTS}/{{model}}/preview.png",
+    log:
+        f"{RESULTS}/{{model}}/preview.log",
+    conda:
+        "../../envs/workflow.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        root=os.path.relpath(ROOT),
+        python=python("workflow"),
+        settings=preview_settings,
+    message:
+        "Drawing augmented training samples of {wildcards.model}."
+    shell:
+        "{params.python} {params.root}/workflow/scripts/preview.py --settings {params.settings:q} --out {output} 2> {log}"

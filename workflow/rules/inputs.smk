@@ -7,6 +7,16 @@ def configured(now, asked):
         refuse(f"{asked}: belongs to another configuration; what is configured now goes to {now}")
 
 
+# ---- data
+
+
+def preview_settings(wildcards):
+    """What a sheet of training samples depends on, as JSON."""
+    run = resolved(wildcards.model)
+    keys = ("data", "label_space", "preprocess", "train")
+    return json.dumps({key: run[key] for key in keys} | {"seed": config["seeds"][0]})
+
+
 # ---- weights
 
 
