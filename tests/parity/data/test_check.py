@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,6 +296,12 @@ def test_a_large_index_is_checked_by_entry_not_by_pair():
     kept = check_document(document, "x.json", Everywhere(), "train", report)
     assert [p.kind for p in report.problems] == ["box without area", "class without objects"]
     assert len(kept["annotations"]) == 3 * count - 1
+
+
+def test_the_page_about_own_data_lists_every_kind():
+    page = (Path(__file__).parents[3] / "docs/own-data.md").read_text()
+    for kind, (effect, meaning) in KINDS.items():
+        assert f"| {kind} | {effect} | {meaning} |" in page
 
 
 def test_unknown_kinds_are_a_bug():
