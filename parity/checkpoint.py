@@ -149,14 +149,23 @@ def _read(path: Path) -> Checkpoint:
     try:
         about = json.loads(text)
         position = Position(**about["position"])
-        if not all(type(n) is int and n >= 0 for n in (position.epoch, position.step, position.steps)):
+        origin, running = position.origin or {"epoch": 0, "step": 0}, position.running
+        counts = [position.epoch, position.step, position.steps, position.best_epoch, origin["epoch"], origin["step"]]
+        counts += [count for _, count in running["losses"].values()]
+        sums = [
+            position.best,
+            running["total"],
+            running["seconds"],
+            *(value for value, _ in running["losses"].values()),
+        ]
+        if not all(type(n) is int and n >= 0 for n in counts) or not all(isinstance(x, (int, float)) for x in sums):
             raise ValueError("the position is no number")
         parts: dict[str, dict[str, np.ndarray]] = {part: {} for part in PARTS}
         for key, array in arrays.items():
             part, _, name = key.partition("/")
             parts[part][name] = array
         named = (about["config"], str(about["lr_sha256"]), str(about["framework"]), metadata["sha256"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _Damaged(f"is no checkpoint of this version ({type(error).__name__}: {error})") from error
     return Checkpoint(path, parts, position, *named)
 
@@ -189,7 +198,7 @@ def check(found: Checkpoint, config: dict[str, Any], factors: np.ndarray) -> Non
         raise UserError(f"{found.path}: belongs to another configuration: {key} is {values}{more}")
     if not keys:
         return
-    position, epochs = found.position, f"{there['train.epochs']} there, {here['train.epochs']} here"
+    position, epochs = found.position, f"{there.get('train.epochs')} there, {here.get('train.epochs')} here"
     if position.step > len(factors):
         raise UserError(
             f"{found.path}: stands at step {position.step}, but the run ends at {len(factors)}: train.epochs"

@@ -210,6 +210,8 @@ def load_run(path: str | Path) -> dict[str, Any]:
     for key in ("seed", "threads", "workers", "keep_checkpoints"):
         if not isinstance(run[key], int) or isinstance(run[key], bool):
             raise UserError(f"{path}: {key} is {run[key]!r}, expected an integer")
+    if not isinstance(run["checkpoint_minutes"], (int, float)) or not run["checkpoint_minutes"] >= 0:
+        raise UserError(f"{path}: checkpoint_minutes is {run['checkpoint_minutes']!r}, expected a number from 0 on")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", str(run["device"])):
         raise UserError(f"{path}: device is {run['device']!r}, expected cpu, cuda or cuda:<number>")
     return run

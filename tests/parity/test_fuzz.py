@@ -6,6 +6,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,21 @@ def test_checkpoints_with_a_true_checksum_and_any_content(tmp_path_factory, posi
     except UserError:
         return  # a name that safetensors itself does not take
     survives(checkpoint.read, path)
+
+
+@BOUNDED
+@given(field=st.sampled_from(["epoch", "step", "steps", "best", "best_epoch", "running", "origin"]), value=JSON)
+def test_positions_of_any_shape(tmp_path_factory, field, value):
+    """A position that was read can be worked with."""
+    arrays = {"model/a": np.zeros(2, np.float32)}
+    position = asdict(Position(1, 3)) | {field: value}
+    about = json.dumps({"position": position, "config": {}, "lr_sha256": "", "framework": "numpy"})
+    path = tmp_path_factory.mktemp("fuzz", numbered=True) / "step-00000003.safetensors"
+    weights.write(path, arrays, {"checkpoint": about, "sha256": checkpoint._sha256(about, arrays)})
+    found = survives(checkpoint.read, path)
+    if found is not None:
+        found.position.add(0.5, {"loss": 0.5}, 0.1)
+        assert found.position.step >= 1
 
 
 @BOUNDED
