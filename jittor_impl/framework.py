@@ -96,7 +96,8 @@ class JittorFramework(Framework):
         arrays = {}
         if extras:
             raw = state.to_arrays(self.model.raw_outputs(outputs))
-            arrays = {f"output/{name}": array for name, array in raw.items()} | state.to_arrays(losses.matches)
+            arrays = {f"output/{name}": array for name, array in raw.items()} | losses.matches
+            arrays |= {f"loss/{name}": np.float32(value.item()) for name, value in (losses.parts or {}).items()}
             if "topk_ind" in raw:
                 arrays["topk_ind"] = raw["topk_ind"]
         named = {name: value.item() for name, value in losses.named.items()}

@@ -105,6 +105,7 @@ class TorchFramework(Framework):
         if extras:
             raw = state.to_arrays(self.model.raw_outputs(outputs))
             arrays = {f"output/{name}": array for name, array in raw.items()} | state.to_arrays(losses.matches)
+            arrays |= {f"loss/{name}": np.float32(value.item()) for name, value in (losses.parts or {}).items()}
             if "topk_ind" in raw:
                 arrays["topk_ind"] = raw["topk_ind"]
         return StepResult(dict(zip(names, values.tolist(), strict=True)), float(losses.total.detach()), arrays)

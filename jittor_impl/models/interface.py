@@ -26,11 +26,13 @@ class Losses(NamedTuple):
     """named: components under the official names; total: the scalar to differentiate.
 
     matches: NumPy arrays under the names of `trace`: `match/<head>/img<i>/src` and `/tgt`, or `assign/img<i>`.
+    parts: summands of components by name, `<component>/lvl<i>`, without gradient: for `trace`.
     """
 
     named: dict[str, Var]
     total: Var
     matches: dict[str, np.ndarray]
+    parts: dict[str, Var] | None = None
 
 
 class Detected(NamedTuple):

@@ -21,11 +21,13 @@ class Losses(NamedTuple):
 
     matches: arrays under the names of `trace`, without gradient: `match/<head>/img<i>/src` and `/tgt`, or
     `assign/img<i>`.
+    parts: summands of components by name, `<component>/lvl<i>`, without gradient: for `trace`.
     """
 
     named: dict[str, Tensor]
     total: Tensor
     matches: dict[str, Tensor]
+    parts: dict[str, Tensor] | None = None
 
 
 class Detected(NamedTuple):

@@ -64,9 +64,9 @@ class GFocalV2(Detector):
     def losses(self, outputs: dict, targets: list[Target]) -> Losses:
         """The total is the plain sum, because the components are weighted."""
         named, parts, assigned = self.criterion(outputs["scores"], outputs["logits"], targets)
-        arrays = {f"loss/{name}/lvl{i}": x for name, levels in parts.items() for i, x in enumerate(levels)}
-        arrays |= {f"assign/img{i}": numbers for i, numbers in enumerate(assigned.numbers)}
-        return Losses(named, sum(named.values()), arrays)
+        matches = {f"assign/img{i}": numbers for i, numbers in enumerate(assigned.numbers)}
+        levels = {f"{name}/lvl{i}": part for name, level in parts.items() for i, part in enumerate(level)}
+        return Losses(named, sum(named.values()), matches, levels)
 
     def detect(self, outputs: dict, sizes: Var) -> list[Detected]:
         """The best `max_detections` of each image after suppression inside each class."""
