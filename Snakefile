@@ -31,6 +31,21 @@ include: "workflow/rules/report.smk"  # tables, report.md, report.html
 include: "workflow/rules/summary.smk"  # the models side by side
 
 
+# A moment's work, done where Snakemake runs: on a cluster it is not worth a place in the queue.
+localrules:
+    default_report,
+    all,
+    align_config,
+    run_config,
+    cross_config,
+    profile_config,
+    publish_weights,
+    publish_alignment,
+    publish_profile,
+    gate,
+    collect,
+
+
 rule default_report:
     """What is made when nothing is asked for: the report of `default_model`."""
     default_target: True

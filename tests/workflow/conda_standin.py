@@ -5,6 +5,7 @@ name their environments and that the answers arrive, and is no test with conda.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def create(prefix: Path, spec: Path) -> None:
     (here,) = Path(sys.prefix).glob("lib/python*/site-packages")
     (packages / "standin.pth").write_text(f"{here}\n")
     (prefix / "made-from").write_text(spec.read_text())
+    (prefix / "constraints").write_text(os.environ["PIP_CONSTRAINT"])  # what pip would read
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow/scripts"))
+
+import lock_envs  # noqa: E402 (the path comes first)
+import make_venv  # noqa: E402
 
 
 @pytest.fixture
@@ -31,6 +35,8 @@ def test_every_rule_runs_in_the_environment_it_names(project, conda):
     wanted = sorted((project.folder / f"envs/{name}.yaml").read_text() for name in ("jittor", "workflow"))
     assert made == wanted
     assert not list(project.folder.glob(".venvs/jittor-*"))
+    handed = {file.read_text() for file in project.folder.glob(".snakemake/conda/*/constraints")}
+    assert handed == {str(project.folder / "envs/lock.txt")}
 
 
 def test_without_conda_the_same_call_builds_virtualenvs_and_says_so(empty_project):
@@ -50,3 +56,27 @@ def test_an_environment_file_pins_everything_inline(name):
     assert "python=3.11" in spec["dependencies"]
     (pip,) = [entry["pip"] for entry in spec["dependencies"] if isinstance(entry, dict)]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.+-]*", requirement) for requirement in pip)
+
+
+def test_the_lock_holds_every_pin_and_nothing_loose():
+    lines = (ROOT / "envs/lock.txt").read_text().splitlines()[1:]
+    lock = dict(line.split("==") for line in lines)
+    assert list(lock) == sorted(lock) and len(lock) == len(lines)
+    for name in ("torch", "jittor", "workflow"):
+        _, pip = make_venv.requirements(ROOT / f"envs/{name}.yaml")
+        for package, version in (requirement.split("==") for requirement in pip):
+            assert lock[package.lower()] == version, f"{package}: run workflow/scripts/lock_envs.py"
+
+
+def test_the_older_version_wins_where_environments_differ():
+    environments = {"torch": {"packaging": "26.3", "torch": "2.13.0"}, "workflow": {"packaging": "25.0"}}
+    assert lock_envs.merged(environments) == {"packaging": "25.0", "torch": "2.13.0"}
+    assert lock_envs.order("1.10.0") > lock_envs.order("1.9")
+
+
+def test_the_hosted_job_makes_the_canonical_call_with_conda():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    calls = [step.get("run", "") for step in jobs["conda"]["steps"]]
+    assert "snakemake --cores 2 --use-conda results/rtdetr/report.md --config epochs=1" in calls
+    assert any("--conda-create-envs-only" in call for call in calls)
+    assert any(step.get("run") == ".ci/run" for step in jobs["test"]["steps"])

@@ -73,7 +73,7 @@ rule align:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),

@@ -4,7 +4,7 @@
 import shutil
 import subprocess
 
-from make_venv import venv_path
+from make_venv import LOCK, venv_path
 from snakemake.settings.types import DeploymentMethod
 
 USE_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
@@ -13,6 +13,10 @@ if USE_CONDA and not shutil.which("conda"):
     methods = set(workflow.deployment_settings.deployment_method) - {DeploymentMethod.CONDA}
     workflow.deployment_settings.deployment_method = methods
     USE_CONDA = False
+
+
+if USE_CONDA and LOCK.exists():
+    os.environ |= {"PIP_CONSTRAINT": str(LOCK)}  # the pip sections that conda hands to pip get the locked versions too
 
 
 def python(env):

@@ -46,7 +46,7 @@ rule figures:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda w, attempt: 2000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),

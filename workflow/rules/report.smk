@@ -33,7 +33,7 @@ rule report:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda w, attempt: 2000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=python("workflow"),

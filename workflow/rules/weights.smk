@@ -14,7 +14,7 @@ rule weights:
     conda:
         lambda w: str(ROOT / f"envs/{initialiser(w.model, w.seed)}.yaml")
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=lambda w: python(initialiser(w.model, w.seed)),
@@ -45,7 +45,7 @@ rule convert:
     conda:
         "../../envs/jittor.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda w, attempt: 4000 * attempt,
     params:
         root=os.path.relpath(ROOT),
         python=python("jittor"),

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "envs/lock.txt"  # versions of what the pinned packages bring along
 
 
 def venv_path(spec: Path) -> Path:
@@ -55,7 +56,8 @@ def make(spec: Path, target: Path) -> None:
         print(f"building {target.name} from {spec.name} ({len(pip)} packages)", file=sys.stderr, flush=True)
         subprocess.run([python, "-m", "venv", target], check=True)
         install = [target / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*install, *pip], check=True)
+        constraints = ["--constraint", str(LOCK)] if LOCK.exists() else []
+        subprocess.run([*install, *constraints, *pip], check=True)
         (target / ".ready").touch()
 
 

@@ -1,7 +1,7 @@
 """Run every test suite in the environment it belongs to, and the linters; print one table; fail if anything failed.
 
     python workflow/scripts/run_tests.py            # everything
-    python workflow/scripts/run_tests.py lint       # one of: parity workflow project torch jittor lint
+    python workflow/scripts/run_tests.py lint       # one of: parity workflow slurm project torch jittor lint
 
 A suite that fails does not keep the others from running.
 """
@@ -19,6 +19,7 @@ SUITES = {  # name: [(environment, arguments of its python)]; all of them are ru
     "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py", "tests/test_continued.py"])],
     "parity": [("workflow", [*PYTEST, "tests/parity"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
+    "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
     "torch": [("torch", [*PYTEST, "tests/torch_impl"])],
     "jittor": [("jittor", [*PYTEST, "tests/jittor_impl"])],
     "lint": [
