@@ -227,3 +227,31 @@ def test_rules_of_nanodet():
     assert not values["fpn.reduce_layers.0.bn.bias"].any() and (values["backbone.conv1.1.weight"] == 1).all()
     second = {name: value for name, value in values.items() if name.startswith("aux_fpn.")}
     assert second and all(np.array_equal(value, values[name[4:]]) for name, value in second.items())
+
+
+def test_rules_of_gfocalv2():
+    """mmdet's ResNet, FPN and GFocalHead: init_weights without a pretrained file."""
+    keys = json.loads((Path(__file__).parents[1] / "golden/gfocalv2_r50_fpn/keys.json").read_text())["keys"]
+    infos = [TensorInfo(name, tuple(shape), dtype, "") for name, shape, dtype, _ in keys]
+    values = initialize("gfocalv2", infos, 0, {})
+    assert np.array_equal(values["bbox_head.integral.project"], np.arange(17))
+    assert np.allclose(values["bbox_head.gfl_cls.bias"], -np.log(99)) and len(values["bbox_head.gfl_cls.bias"]) == 81
+    assert all(values[f"bbox_head.scales.{level}.scale"] == 1 for level in range(5))
+    deviations = {
+        "backbone.conv1.weight": (2 / (64 * 49)) ** 0.5,
+        "backbone.layer3.1.conv2.weight": (2 / (256 * 9)) ** 0.5,
+        "backbone.layer2.0.downsample.0.weight": (2 / 512) ** 0.5,
+        "neck.fpn_convs.4.conv.weight": (2 / (512 * 9)) ** 0.5,
+        "bbox_head.cls_convs.3.conv.weight": 0.01,
+        "bbox_head.gfl_cls.weight": 0.01,
+        "bbox_head.gfl_reg.weight": 0.01,
+        "bbox_head.reg_conf.0.weight": 0.01,
+    }
+    for name, deviation in deviations.items():
+        assert values[name].std() == pytest.approx(deviation, rel=0.05), name
+    zero = ("neck.lateral_convs.0.conv.bias", "bbox_head.gfl_reg.bias", "bbox_head.reg_conf.2.bias")
+    assert not any(values[name].any() for name in (*zero, "backbone.layer4.2.bn3.weight"))
+    assert (values["backbone.layer4.2.bn2.weight"] == 1).all() and (values["backbone.bn1.weight"] == 1).all()
+    basic = [TensorInfo(f"backbone.layer1.0.bn{i}.weight", (8,), "float32", "") for i in (1, 2)]
+    values = initialize("gfocalv2", basic, 0, {})
+    assert values["backbone.layer1.0.bn1.weight"].all() and not values["backbone.layer1.0.bn2.weight"].any()
