@@ -1,6 +1,6 @@
 """GFocalV2: what the official numbers do not show. Images without boxes, tiny boxes, padding, ties, decoding."""
 
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from parity.config import model_config
-from parity.framework import Batch
 from torch_impl.framework import TorchFramework
 from torch_impl.models.gfocalv2.head import top_statistics
 from torch_impl.models.gfocalv2.postprocess import best_places, detections
 
-KEYS = json.loads((Path(__file__).parents[1] / "golden/gfocalv2_r50_fpn/keys.json").read_text())["keys"]
-SMALL = {"base_width": 8, "fpn_channels": 16, "head_channels": 16, "stacked_convs": 1, "norm_groups": 4}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gfocalv2_cases import KEYS, SMALL, batch_of, largest_probabilities, maps, step
+
 RNG = np.random.default_rng(0)
 
 
@@ -30,23 +31,6 @@ def framework():
         return made
 
     return make
-
-
-def batch_of(boxes: list, sizes=((64, 64), (64, 64))) -> Batch:
-    """Two images of noise in a frame of 64 x 64 pixels with the given boxes each, all of class 1."""
-    counts = np.array([len(b) for b in boxes], np.int64)
-    flat = np.array([box for image in boxes for box in image], np.float32).reshape(-1, 4)
-    images = np.random.default_rng(1).random((2, 3, 64, 64), np.float32)
-    return Batch(images, np.array(sizes, np.int64), flat, np.ones(len(flat), np.int64), counts)
-
-
-def step(framework, batch):
-    result = framework.forward_backward(batch, None, 0, extras=True)
-    gradients = framework.gradients()
-    assert all(np.isfinite(gradient).all() for gradient in gradients.values())
-    assert set(gradients) == {t.name for t in framework.tensors() if t.kind == "parameter"}
-    assert sum(result.losses.values()) == pytest.approx(result.total, rel=1e-5)
-    return result, gradients
 
 
 @pytest.mark.parametrize("boxes", [[[], []], [[[9, 9, 12, 12]], []]], ids=["no boxes", "smaller than a stride"])
@@ -100,28 +84,13 @@ def test_running_statistics_stand_still_only_with_norm_eval(framework):
 
 def test_statistics_are_the_largest_probabilities_of_each_side():
     logits = RNG.normal(size=(2, 4 * 6, 3, 2)).astype(np.float32)
-    p = np.exp(logits.reshape(2, 4, 6, 3, 2))
-    top = -np.sort(-p / p.sum(2, keepdims=True), axis=2)[:, :, :3]
-    with_mean = np.concatenate([top, top.mean(2, keepdims=True)], 2)
-    for mean, want in ((False, top), (True, with_mean)):
+    for mean in (False, True):
         got = top_statistics(torch.from_numpy(logits), 6, 3, mean)
-        assert np.allclose(got, want.reshape(2, -1, 3, 2), atol=1e-6)
-
-
-def maps(scores: dict, distances: dict, classes: int = 3, bins: int = 9):
-    """Raw outputs of two levels (4 x 4 at stride 8, 2 x 2 at stride 16), one image: scores and distances by place."""
-    score = [np.zeros((1, classes, 4, 4), np.float32), np.zeros((1, classes, 2, 2), np.float32)]
-    logit = [np.zeros((1, 4, bins, 4, 4), np.float32), np.zeros((1, 4, bins, 2, 2), np.float32)]
-    for (level, y, x), values in scores.items():
-        for label, value in values.items():
-            score[level][0, label, y, x] = value
-    for (level, y, x), sides in distances.items():
-        for side, value in enumerate(sides):
-            logit[level][0, side, value, y, x] = 50.0
-    return [torch.from_numpy(s) for s in score], [torch.from_numpy(x).flatten(1, 2) for x in logit]
+        assert np.allclose(got, largest_probabilities(logits, 6, 3, mean), atol=1e-6)
 
 
 def decode(framework, scores, logits, size=(32, 32), limit=100):
+    scores, logits = ([torch.from_numpy(x) for x in part] for part in (scores, logits))
     integral = framework(reg_max=8).model.bbox_head.integral
     rest = {"nms_pre": 1000, "threshold": 0.05, "nms_iou": 0.6, "limit": limit}
     found = detections(scores, logits, torch.tensor([size]), integral, [8, 16], **rest)
