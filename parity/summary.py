@@ -17,7 +17,7 @@ from parity.comparison import Comparison
 from parity.errors import UserError
 from parity.files import atomic, write_text
 from parity.findings import Findings, samples
-from parity.report import TEMPLATES, cell, fixed, frame, language_of, to_html
+from parity.report import TEMPLATES, called, cell, fixed, frame, language_of, to_html
 
 Entry = tuple[Comparison, Findings]
 
@@ -153,11 +153,12 @@ def render(entries: list[Entry], tables: dict[str, pd.DataFrame], language: str)
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"fixed": fixed, "cell": cell}
+    environment.filters |= {"fixed": fixed, "cell": cell, "combine": lambda first, second: {**first, **second}}
     text = environment.get_template(f"summary.{language}.md.j2").render(
         entries=entries,
         tables=tables,
         frame=frame,
+        names={name: called(name, comparison, language) for comparison, _ in entries for name in comparison.frameworks},
         front=front(points(entries)),
         measured=len(points(entries)),
         unshared=unshared(tables["conditions"]),

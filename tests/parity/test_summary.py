@@ -77,6 +77,7 @@ def test_everything_is_written_and_the_page_embeds_the_figure(tmp_path, language
     pareto.draw(entries, out / "figures")
     summary.write(entries, out)
     markdown, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    assert ("Jittor (fast operators)" if language == "en" else "Jittor（快速算子）") in markdown
     assert all(name in markdown for name in ("FakeDet", "OtherDet", "figures/pareto.png", "1,234,567"))
     assert page.count("data:image/png;base64,") == 1
     assert {path.name for path in out.glob("*.csv")} == {f"{stem}.csv" for stem in summary.TABLES}
