@@ -6,7 +6,7 @@ import subprocess
 import time
 
 TRAIN = ("--until", "train", "--config", "framework=torch", "device=cuda")
-MEASURE = ("--until", "profile", "--config", "framework=torch")
+MEASURE = ("--until", "profile", "--config", "framework=torch", "device=auto")  # no GPU is visible: the CPU
 
 
 def resumed(project) -> list[bool]:
@@ -41,7 +41,7 @@ def test_a_killed_training_comes_back_with_more_memory_and_goes_on(cluster, proj
 
 
 def test_a_measurement_has_its_node_to_itself(cluster, project):
-    assert project.start(*MEASURE).wait(300) == 0, project.said()
+    assert project.start(*MEASURE, CUDA_VISIBLE_DEVICES="").wait(300) == 0, project.said()
     jobs = cluster.jobs()
     assert jobs["profile"][-1]["OverSubscribe"] == "NO"
     assert jobs["weights"][-1]["OverSubscribe"] == "OK"
