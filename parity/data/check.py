@@ -84,6 +84,17 @@ class Report:
     def having(self, effect: str) -> list[Problem]:
         return [problem for problem in self.problems if problem.effect == effect]
 
+    def limit_drops(self, effect: str, split: str, file: str | Path, what: str, whole: int, since: int) -> None:
+        """Add "too many drops" where more than half of `whole` images or boxes of a split have `effect`.
+
+        Only problems from the position `since` on count: those that were found in the same `whole`.
+        """
+        kinds = Counter(p.kind for p in self.problems[since:] if p.effect == effect and p.split == split)
+        lost = sum(kinds.values())
+        if lost > MOST_DROPPED * whole:
+            because = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+            self.add("too many drops", split, file, what, f"{lost} of {whole} {what} would be dropped: {because}")
+
     def stop_if_needed(self) -> None:
         """Raise CheckFailed when a problem is of the kind that stops."""
         if self.having(STOP):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.data import coco
-from parity.data.check import DROP_BOX, DROP_IMAGE, MOST_DROPPED, Report
+from parity.data.check import DROP_BOX, DROP_IMAGE, Report
 from parity.errors import UserError
 
 OUTSIDE = 1.0  # pixels that a box may pass the image's side before it is worth a note
@@ -35,13 +35,13 @@ def check_document(document: dict[str, Any], path: Path, folder: Path, split: st
     The same object is returned when nothing is dropped. `path` is the file that messages name, `folder` holds the
     images.
     """
+    since = len(report.problems)
     categories = _categories(document["categories"], path, split, report)
     images, named = _images(document["images"], path, folder, split, report)
     kept = _annotations(document["annotations"], images, named, categories, path, split, report)
     _totals(kept, images, categories, path, split, report)
-    _too_many(len(images), len(named), DROP_IMAGE, "images", path, split, report)
-    lost = sum(p.effect == DROP_BOX and p.split == split for p in report.problems)
-    _too_many(len(kept), len(kept) + lost, DROP_BOX, "boxes", path, split, report)
+    report.limit_drops(DROP_IMAGE, split, path, "images", len(document["images"]), since)
+    report.limit_drops(DROP_BOX, split, path, "boxes", len(document["annotations"]), since)
     renumber = any(p.kind == "annotation id" and p.split == split for p in report.problems)
     if renumber:
         kept = [entry | {"id": position} for position, entry in enumerate(kept, 1)]
@@ -199,10 +199,3 @@ def _totals(
     if objects and all(0 <= value <= 1 for entry in objects for value in entry["bbox"]):
         message = "no box reaches beyond 1, so they are parts of the image; expected pixels"
         report.add("normalised boxes", split, path, "annotations", message)
-
-
-def _too_many(left: int, whole: int, effect: str, what: str, path: Path, split: str, report: Report) -> None:
-    if whole and whole - left > MOST_DROPPED * whole:
-        kinds = Counter(p.kind for p in report.problems if p.effect == effect and p.split == split)
-        because = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
-        report.add("too many drops", split, path, what, f"{whole - left} of {whole} {what} would be dropped: {because}")

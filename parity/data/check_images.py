@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from parity.data import coco
-from parity.data.check import MOST_DROPPED, Report
+from parity.data.check import DROP_IMAGE, Report
 from parity.data.manifest import SPLITS
 from parity.files import read_json, write_json
 
@@ -41,6 +41,7 @@ Add = Callable[[str, str], None]
 
 def check_images(root: Path, report: Report) -> None:
     """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk."""
+    since = len(report.problems)
     facts = {split: _facts(root, split) for split in SPLITS}
     for split, seen in facts.items():
         for record, fact in seen.values():
@@ -48,11 +49,9 @@ def check_images(root: Path, report: Report) -> None:
                 report.add(kind, split, _name(split, record), record.id, message)
     _compare(facts["train"], facts["val"], report)
     for split, seen in facts.items():
-        dropped = {int(p.id) for p in report.having("drop image") if p.split == split and p.id.isdigit()} & set(seen)
-        if len(dropped) > MOST_DROPPED * len(seen):
-            message = f"{len(dropped)} of {len(seen)} images would be dropped"
-            report.add("too many drops", split, f"images/{split}", "images", message)
-        elif dropped:
+        dropped = {int(p.id) for p in report.problems[since:] if p.effect == DROP_IMAGE and p.split == split}
+        if dropped:
+            report.limit_drops(DROP_IMAGE, split, f"images/{split}", "images", len(seen), since)
             _drop(root, split, dropped, seen)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from parity.config import read_yaml
 from parity.data import subset
-from parity.data.check import Report
+from parity.data.check import DROP_IMAGE, Report
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
 
@@ -54,7 +54,10 @@ def write_yolo(config: Mapping[str, Any], out: Path, report: Report) -> None:
     if shared:
         raise UserError(f"{file}: {shared[0]} is in both splits")
     ids = {path: rank for rank, path in enumerate(sorted({p for paths in listed.values() for p in paths}), 1)}
-    documents = {split: _document(paths, ids, names, root) for split, paths in listed.items()}
+    documents = {split: _document(paths, ids, names, root, split, report) for split, paths in listed.items()}
+    for split, paths in listed.items():
+        report.limit_drops(DROP_IMAGE, split, file, "images", len(paths), 0)
+    report.stop_if_needed()
     if "val" not in documents:
         documents["val"] = documents.pop("train")
         if not config["train_images"] or not config["val_images"]:
@@ -150,27 +153,36 @@ def read_labels(path: Path, classes: int) -> list[tuple[int, list[float]]]:
     return list(objects.values())
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from an image's header; one that a viewer would turn is refused, as labels mean that view."""
-    try:
-        with Image.open(path) as picture:
-            turned = picture.getexif().get(0x0112) in TURNED
-            size = picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be read as an image: {error}") from error
-    if turned:
-        raise UserError(f"{path}: is stored lying on its side (EXIF orientation), save it upright: labels mean that")
-    return size
+def _document(
+    paths: list[str], ids: Mapping[str, int], names: list[str], root: Path, split: str, report: Report
+) -> dict[str, Any]:
+    """COCO document of one split without the images that cannot be used; what is wrong goes to `report`.
 
-
-def _document(paths: list[str], ids: Mapping[str, int], names: list[str], root: Path) -> dict[str, Any]:
-    """COCO document of one split."""
+    An image that a viewer turns by a quarter goes: its labels mean that view, while training reads the stored pixels.
+    """
     images, annotations = [], []
     for path in paths:
-        width, height = image_size(root / path)
+        try:
+            with Image.open(root / path) as picture:
+                width, height = picture.size
+                turned = picture.getexif().get(0x0112) in TURNED
+        except Image.DecompressionBombError as error:
+            report.add("image too large", split, root / path, ids[path], str(error))
+            continue
+        except (OSError, SyntaxError, ValueError) as error:
+            report.add("image unreadable", split, root / path, ids[path], f"cannot be read as an image: {error}")
+            continue
+        if turned:
+            report.add("image size", split, root / path, ids[path], "is stored lying on its side, save it upright")
+            continue
         images.append({"id": ids[path], "file_name": path, "width": width, "height": height})
         labels = root / label_file(path)
-        for index, (x1, y1, x2, y2) in read_labels(labels, len(names)) if labels.exists() else []:
+        try:
+            objects = read_labels(labels, len(names)) if labels.exists() else []
+        except UserError as error:
+            report.add("annotation file", split, labels, ids[path], str(error).removeprefix(f"{labels}: "))
+            continue
+        for index, (x1, y1, x2, y2) in objects:
             box = [x1 * width, y1 * height, (x2 - x1) * width, (y2 - y1) * height]
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": ids[path], "category_id": index + 1, "iscrowd": 0}

@@ -262,6 +262,20 @@ def test_huge_images_are_dropped_before_they_are_decoded(root, monkeypatch):
     assert [kind for kind, _ in facts.problems] == ["image too large"]
 
 
+def test_what_a_subset_leaves_out_does_not_count_against_it(root):
+    """Three of six images are missing; of the two that are drawn, one is broken: neither is more than half."""
+    for identity in (1, 2, 3):
+        (root / f"train/{identity}.png").unlink()
+    problems, out = make(root, train_images=2)
+    first = open_split(out, "train").ids[0]
+    (root / f"train/{first}.png").write_bytes(b"")
+    problems, out = make(root, train_images=2)
+    assert sorted(p["kind"] for p in problems if p["effect"] == "drop image") == ["image missing"] * 3 + [
+        "image unreadable"
+    ]
+    assert len(open_split(out, "train")) == 1
+
+
 def test_broken_images_everywhere_stop(root):
     for identity in range(1, 5):
         (root / f"train/{identity}.png").write_bytes(b"")

@@ -30,6 +30,10 @@ def made(folder, out, **changes):
     return open_split(out, "train")
 
 
+def problems(out):
+    return json.loads((out / "check.json").read_text())["problems"]
+
+
 def test_boxes_become_pixels(root, tmp_path):
     dataset = made(root, tmp_path / "out")
     a, b, c = dataset.images.values()
@@ -121,15 +125,29 @@ def test_a_malformed_data_file_is_named(root, tmp_path, content, message):
         made(root, tmp_path / "out")
 
 
-def test_images_that_are_broken_or_turned_are_named(root, tmp_path):
+def test_images_that_are_broken_or_turned_go(root, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = root / "images/train/a.png"
-    Image.new("RGB", (40, 20)).save(path, exif=exif)
-    with pytest.raises(UserError, match=r"a\.png: is stored lying on its side"):
+    for spoil, kind, words in (
+        (lambda: Image.new("RGB", (40, 20)).save(path, exif=exif), "image size", "lying on its side"),
+        (lambda: path.write_bytes(b"no image"), "image unreadable", "cannot be read as an image"),
+    ):
+        spoil()
+        assert made(root, tmp_path / "out").ids == [2, 3]
+        (found,) = [p for p in problems(tmp_path / "out") if p["kind"] == kind]
+        assert found["file"] == str(path) and words in found["message"]
+
+
+def test_every_broken_label_file_is_listed_and_many_broken_images_stop(root, tmp_path):
+    for name in ("a", "b"):
+        (root / f"labels/train/{name}.txt").write_text("9 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(UserError, match=r"a\.txt: line 1: class 9 .* \(and 1 more problems"):
         made(root, tmp_path / "out")
-    path.write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"a\.png: cannot be read as an image"):
+    assert [p["id"] for p in problems(tmp_path / "out")] == ["1", "2"]
+    for name in ("a", "b"):
+        (root / f"images/train/{name}.png").write_bytes(b"")
+    with pytest.raises(UserError, match="2 of 3 images would be dropped: image unreadable 2"):
         made(root, tmp_path / "out")
 
 
