@@ -110,6 +110,16 @@ def read_json(path: str | os.PathLike) -> Any:
         raise UserError(f"{path}: is not valid JSON: {error}") from error
 
 
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """The lines of a UTF-8 text file that are not blank. Raises UserError naming the file."""
+    try:
+        return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+
+
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON-able value in canonical form: sorted keys, no spaces."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

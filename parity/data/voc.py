@@ -19,6 +19,7 @@ from parity.data import subset
 from parity.data.check import Report
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
+from parity.files import read_lines
 
 CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"]
 CLASSES += ["diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
@@ -73,13 +74,7 @@ def write_voc(config: Mapping[str, Any], out: Path, report: Report) -> None:
 
 def read_list(path: Path) -> list[str]:
     """Image names of an image set: the first word of each line (a class's set has a flag behind it)."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    names = [line.split()[0] for line in lines if line.split()]
+    names = [line.split()[0] for line in read_lines(path)]
     if not names:
         raise UserError(f"{path}: names no image")
     for name in names:

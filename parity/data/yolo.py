@@ -18,6 +18,7 @@ from parity.data import subset
 from parity.data.check import DROP_IMAGE, Report
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
+from parity.files import read_lines
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 TURNED = range(5, 9)  # EXIF orientations that swap width and height
@@ -94,7 +95,7 @@ def list_images(given: Any, root: Path, where: str) -> list[str]:
                 raise UserError(f"{where}: {place} holds no image")
             found += [path.relative_to(root).as_posix() for path in paths]
         else:
-            found += [_inside(line, str(place)) for line in _lines(place)]
+            found += [_inside(line, str(place)) for line in read_lines(place)]
     if len(set(found)) != len(found):
         raise UserError(f"{where}: names {next(p for p in found if found.count(p) > 1)} twice")
     if not found:
@@ -110,15 +111,6 @@ def _inside(text: str, where: str) -> str:
     return path.as_posix()
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-
-
 def label_file(image: str) -> str:
     """Path of the labels of an image, both relative to the dataset's folder."""
     path = PurePosixPath(image)
@@ -131,7 +123,7 @@ def label_file(image: str) -> str:
 def read_labels(path: Path, classes: int) -> list[tuple[int, list[float]]]:
     """(class index, [x1, y1, x2, y2] in parts of the image) of every object; a line that stands twice counts once."""
     objects: dict[tuple, tuple[int, list[float]]] = {}
-    for position, line in enumerate(_lines(path), 1):
+    for position, line in enumerate(read_lines(path), 1):
         where, words = f"{path}: line {position}", line.split()
         try:
             numbers = [float(word) for word in words]
