@@ -1,11 +1,18 @@
 """Fast operators against float64 references, their gradients against finite differences, and against the stock ones."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from jittor_impl import ops
 from jittor_impl.runtime import jt
 from parity.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from gfocalv2_cases import largest_probabilities
 
 EPS = 1e-5
 
@@ -90,6 +97,16 @@ def upsample(x):
     return x.repeat(2, -1).repeat(2, -2)
 
 
+def upsample_bilinear(x):
+    """Rows, then columns: 3/4 of the nearer and 1/4 of the other one, which is the nearer itself at the border."""
+    for axis in (-2, -1):
+        x = x.swapaxes(axis, -1)
+        before, after = np.concatenate([x[..., :1], x[..., :-1]], -1), np.concatenate([x[..., 1:], x[..., -1:]], -1)
+        pairs = np.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], -1)
+        x = pairs.reshape(*x.shape[:-1], -1).swapaxes(axis, -1)
+    return x
+
+
 def bce(x, t):
     return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
 
@@ -169,6 +186,23 @@ def test_grid_sample_far_outside_is_zero():
 
 def test_upsample_nearest():
     check(ops.upsample_nearest2x, upsample, [numbers(2, 3, 3, 5)])
+
+
+@pytest.mark.parametrize("size", [(3, 5), (1, 4), (2, 1), (1, 1)])
+def test_upsample_bilinear(size):
+    check(ops.upsample_bilinear2x, upsample_bilinear, [numbers(2, 3, *size)])
+
+
+def test_channels_in_turns():
+    a, b = numbers(2, 3, 2, 4), numbers(2, 3, 2, 4, seed=1)
+    check(ops.interleave, lambda a, b: np.stack([a, b], 2).reshape(2, 6, 2, 4), [a, b])
+
+
+def test_channels_in_halves():
+    """Both halves have their part of the gradient."""
+    check(
+        lambda x: jt.concat(ops.halves(x), dim=0), lambda x: np.concatenate([x[:, :3], x[:, 3:]]), [numbers(2, 6, 2, 4)]
+    )
 
 
 def test_bce_with_logits():
@@ -259,3 +293,39 @@ def test_frozen_inputs_need_no_gradient():
 def test_unknown_setting_is_refused():
     with pytest.raises(UserError, match="ops='slow'"):
         ops.use("slow")
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_top_probabilities(mean):
+    def sorted_out(x):
+        return largest_probabilities(x, 5, 2, mean)
+
+    check(lambda x: ops.top_probabilities(x, 5, 2, mean), sorted_out, [numbers(2, 20, 3, 4)])
+
+
+def test_top_probabilities_of_many_places_and_of_equal_bins():
+    x = numbers(1, 12, 9, 15, seed=4)
+    np.testing.assert_allclose(
+        ops.top_probabilities(jt.array(x), 3, 2, True).numpy(), largest_probabilities(x, 3, 2, True), atol=1e-6
+    )
+    flat = jt.zeros((1, 12, 1, 1))
+    top = ops.top_probabilities(flat, 3, 2, False)
+    np.testing.assert_allclose(top.numpy(), 1 / 3, atol=1e-6)
+    gradient = jt.grad(top.sum(), flat).numpy().reshape(4, 3)  # of equal bins the lower ones are taken
+    np.testing.assert_allclose(gradient, np.tile([1 / 9, 1 / 9, -2 / 9], (4, 1)), atol=1e-6)
+
+
+def test_scaled():
+    check(ops.scaled, lambda x, f: x * f, [numbers(2, 3, 5), np.array([1.5], np.float32)])
+
+
+def test_bce_of_probabilities():
+    p, t = (np.random.default_rng(seed).uniform(0.05, 0.95, (2, 3, 7)).astype(np.float32) for seed in (5, 6))
+    check(ops.bce, lambda p, t: -t * np.log(p) - (1 - t) * np.log(1 - p), [p, t], wanted=1)
+
+
+def test_bce_of_probabilities_at_the_ends_is_finite():
+    p, t = jt.array(np.array([0, 1, 0, 1], np.float32)), jt.array(np.array([0, 1, 1, 0], np.float32))
+    loss, gradient = ops.bce(p, t), jt.grad(ops.bce(p, t).sum(), p).numpy()
+    assert np.allclose(loss.numpy()[:2], 0, atol=1e-5) and (loss.numpy()[2:] > 15).all() and (loss.numpy() <= 100).all()
+    assert (np.abs(gradient) <= 1e12).all()
