@@ -70,6 +70,7 @@ MATTERS: dict[str, Callable[[dict], Any]] = {
     "parameters in total": _key("parameters", "total"),
     "parameters with buffers": _key("parameters", "with_buffers"),
     "initial weights": _key("weights_sha256"),
+    "continued from": lambda manifest: manifest.get("continued_from"),  # none for most runs
     "seed": _key("seed"),
     "epochs": _key("epochs"),
     "batch size": _key("batch_size"),

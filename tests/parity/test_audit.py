@@ -14,6 +14,7 @@ PLANTED = {
     "trainable parameters": {"parameters": {"trainable": 1, "total": 1_234_567, "with_buffers": 1_240_000}},
     "parameters with buffers": {"parameters": {"trainable": 1_234_567, "total": 1_234_567, "with_buffers": 1}},
     "initial weights": {"weights_sha256": "9" * 64},
+    "continued from": {"continued_from": {"framework": "torch", "step": 4}},
     "data order": {"plan_digest": "9" * 64},
     "dataset (image subset)": {"dataset_digest": "9" * 64},
     "training images": {"train_images": 39},
