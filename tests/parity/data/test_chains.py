@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from generated import pattern
 
+from parity.config import model_config, model_names, variant_names
 from parity.data.augment_detr import random_size_crop
 from parity.data.augment_nanodet import saturate
 from parity.data.chains import make_augment
@@ -205,3 +206,12 @@ def test_a_chain_refuses_the_preprocess_of_another(shapes):
     dataset = open_split(shapes, "train")
     with pytest.raises(UserError, match=r"train\.augment\.kind: does not fit preprocess\.kind"):
         Loader(dataset, None, make_preprocess({"kind": "square", "size": 64}), make_augment({"kind": "detr"}))
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_every_variant_of_every_model_has_a_chain_that_fits_its_preprocess(model, shapes):
+    dataset = open_split(shapes, "train")
+    for variant in variant_names(model):
+        config = model_config(model, variant, num_classes=7)
+        preprocess, augment = make_preprocess(config["preprocess"]), make_augment(config["train"]["augment"])
+        assert Loader(dataset, None, preprocess, augment).preprocess is preprocess, variant
