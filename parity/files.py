@@ -61,6 +61,7 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """Be the only one at work in a folder. Raises UserError when another process is.
 
     The kernel gives the lock back when its holder ends, however it ends; the file `.lock` that stays means nothing.
+    Forked children have no part in it: compilers that outlive a killed training must not keep its folder.
     """
     folder = Path(folder)
     try:
@@ -70,8 +71,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             handle.seek(0)
             who = handle.read(20).strip()
             raise UserError(

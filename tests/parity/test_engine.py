@@ -1,12 +1,13 @@
 """The training loop, driven by a framework small enough to check by hand."""
 
 import argparse
-import fcntl
 import json
 import os
 import shlex
+import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from small_run import make_dataset, make_run
 from parity import engine, trace, weights
 from parity.draws import StoredDraws
 from parity.errors import UserError
+from parity.files import locked
 from parity.record import MetricsLog, read_metrics
 
 
@@ -173,13 +175,23 @@ def test_what_was_left_without_outputs_is_evaluated_again(run, tmp_path):
 
 
 def test_two_trainings_in_one_folder_are_refused(run, tmp_path):
-    (tmp_path / "run").mkdir()
-    with open(tmp_path / "run/.lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=r"run: another training is at work here"):
-            engine.train(run, NumpyFramework(), tmp_path / "run")
-        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock"]
-    engine.train(run, NumpyFramework(), tmp_path / "run")  # the file alone means nothing
+    ready, taken = os.pipe()
+    first = os.fork()
+    if first == 0:  # a training with a child of its own, as compilers are
+        with locked(tmp_path / "run"):
+            child = os.fork()
+            if child:
+                os.write(taken, f"{child}\n".encode())
+            time.sleep(60)
+        os._exit(0)
+    child = int(os.read(ready, 20))
+    with pytest.raises(UserError, match=rf"run: another training is at work here \(process {first}\)"):
+        engine.train(run, NumpyFramework(), tmp_path / "run")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock"]
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    engine.train(run, NumpyFramework(), tmp_path / "run")  # neither the file nor the orphan means anything
+    os.kill(child, signal.SIGKILL)
 
 
 def test_what_a_killed_writer_left_is_swept_away(run, tmp_path):

@@ -69,7 +69,7 @@ def test_checkpoints_are_not_touched_while_another_process_trains(tmp_path):
     (folder / "checkpoints/step").touch()
     source.write_text("b")
     with open(folder / ".lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.lockf(handle, fcntl.LOCK_EX)
         run = call("run_folder.py", "begin", folder, source)
     assert run.returncode == 2 and "another training is at work here" in run.stderr
     assert (folder / "checkpoints/step").exists()
