@@ -95,8 +95,8 @@ def test_places_follow_the_predictions():
 
 
 def test_channels_of_both_halves_take_turns():
-    x = torch.arange(6.0).reshape(1, 6, 1, 1)
-    assert channel_shuffle(x).flatten().tolist() == [0, 3, 1, 4, 2, 5]
+    a, b = torch.arange(6.0).reshape(2, 1, 3, 1, 1)
+    assert channel_shuffle(a, b).flatten().tolist() == [0, 3, 1, 4, 2, 5]
 
 
 # ---- the auxiliary part

@@ -11,6 +11,11 @@ from jittor_impl.runtime import jt
 Var, nn = jt.Var, jt.nn
 
 
+def channel_shuffle(a: Var, b: Var) -> Var:
+    """Two [B, C, H, W] -> [B, 2C, H, W] with their channels in turns: a0, b0, a1, b1, ..."""
+    return ops.interleave(a, b)
+
+
 class ShuffleV2Block(nn.Module):
     """Half of the channels pass through three convolutions, the other half goes by; then both are shuffled.
 
@@ -44,7 +49,7 @@ class ShuffleV2Block(nn.Module):
     def execute(self, x: Var) -> Var:
         """[B, in, H, W] -> [B, out, ceil(H / stride), ceil(W / stride)]."""
         by, through = ops.halves(x) if self.stride == 1 else (x, x)
-        return ops.interleave(self.branch1(by), self.branch2(through))
+        return channel_shuffle(self.branch1(by), self.branch2(through))
 
 
 def stage(in_channels: int, out_channels: int, count: int) -> nn.Sequential:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch_impl.models.nanodet.layers import activation, depthwise, pointwise
 
 
-def channel_shuffle(x: Tensor) -> Tensor:
-    """[B, C, H, W] -> same shape, the channels of both halves in turns: 0, C/2, 1, C/2 + 1, ..."""
-    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+def channel_shuffle(a: Tensor, b: Tensor) -> Tensor:
+    """Two [B, C, H, W] -> [B, 2C, H, W] with their channels in turns: a0, b0, a1, b1, ..."""
+    return torch.stack([a, b], dim=2).flatten(1, 2)
 
 
 class ShuffleV2Block(nn.Module):
@@ -47,7 +47,7 @@ class ShuffleV2Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, out, ceil(H / stride), ceil(W / stride)]."""
         by, through = x.chunk(2, dim=1) if self.stride == 1 else (x, x)
-        return channel_shuffle(torch.cat([self.branch1(by), self.branch2(through)], dim=1))
+        return channel_shuffle(self.branch1(by), self.branch2(through))
 
 
 def stage(in_channels: int, out_channels: int, count: int) -> nn.Sequential:
