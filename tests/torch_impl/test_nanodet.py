@@ -171,15 +171,15 @@ def test_losses_are_the_formulas_place_by_place():
         left, top, right, bottom = positives.boxes[k]
         stride = outputs["strides"][n]
         for side, distance in enumerate((x - left, y - top, right - x, bottom - y)):
-            target = float((distance / stride).clamp(0, 7 - 0.1))
+            target = (distance / stride).clamp(0, 7 - 0.1).item()
             log_p = head.distributions[i, n].double().reshape(4, 8)[side].log_softmax(0)
             low = int(target)
             dfl -= weight * ((low + 1 - target) * log_p[low] + (target - low) * log_p[low + 1])
-    norm = max(float(norm), 1.0)
-    assert float(losses.named["loss_qfl"]) == pytest.approx(float(qfl), rel=1e-4)
-    assert float(losses.named["loss_bbox"]) == pytest.approx(2 * float(bbox) / norm, rel=1e-4)
-    assert float(losses.named["loss_dfl"]) == pytest.approx(0.25 * float(dfl) / (4 * norm), rel=1e-4)
-    assert float(losses.total) == pytest.approx(sum(map(float, losses.named.values())), rel=1e-6)
+    norm = max(norm.item(), 1.0)
+    assert losses.named["loss_qfl"].item() == pytest.approx(qfl.item(), rel=1e-4)
+    assert losses.named["loss_bbox"].item() == pytest.approx(2 * bbox.item() / norm, rel=1e-4)
+    assert losses.named["loss_dfl"].item() == pytest.approx(0.25 * dfl.item() / (4 * norm), rel=1e-4)
+    assert losses.total.item() == pytest.approx(sum(value.item() for value in losses.named.values()), rel=1e-6)
 
 
 def test_distances_stay_inside_the_bins():
