@@ -49,15 +49,20 @@ def language_of(comparison: Comparison) -> str:
     return language
 
 
-def render(comparison: Comparison, findings: Findings, tables: dict[str, pd.DataFrame], language: str) -> str:
-    """The report as Markdown."""
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """What the templates of reports have in common."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"num": number, "ms": milliseconds, "fixed": fixed, "signed": signed, "cell": cell}
-    environment.filters["combine"] = lambda first, second: {**first, **second}
-    template = environment.get_template(f"report.{language}.md.j2")
+    made.filters |= {"num": number, "ms": milliseconds, "fixed": fixed, "signed": signed, "cell": cell}
+    made.filters["combine"] = lambda first, second: {**first, **second}
+    return made
+
+
+def render(comparison: Comparison, findings: Findings, tables: dict[str, pd.DataFrame], language: str) -> str:
+    """The report as Markdown."""
+    template = environment().get_template(f"report.{language}.md.j2")
     text = template.render(context(comparison, findings, tables, language))
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -17,7 +16,7 @@ from parity.comparison import Comparison
 from parity.errors import UserError
 from parity.files import atomic, write_text
 from parity.findings import Findings, samples
-from parity.report import TEMPLATES, called, cell, fixed, frame, language_of, to_html
+from parity.report import called, environment, frame, language_of, to_html
 
 Entry = tuple[Comparison, Findings]
 
@@ -149,19 +148,20 @@ def write(entries: list[Entry], folder: Path) -> list[Path]:
 
 def render(entries: list[Entry], tables: dict[str, pd.DataFrame], language: str) -> str:
     """The summary as Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters |= {"fixed": fixed, "cell": cell, "combine": lambda first, second: {**first, **second}}
-    text = environment.get_template(f"summary.{language}.md.j2").render(
-        entries=entries,
-        tables=tables,
-        frame=frame,
-        names={name: called(name, comparison, language) for comparison, _ in entries for name in comparison.frameworks},
-        front=front(points(entries)),
-        measured=len(points(entries)),
-        unshared=unshared(tables["conditions"]),
+    text = (
+        environment()
+        .get_template(f"summary.{language}.md.j2")
+        .render(
+            entries=entries,
+            tables=tables,
+            frame=frame,
+            names={
+                name: called(name, comparison, language) for comparison, _ in entries for name in comparison.frameworks
+            },
+            front=front(points(entries)),
+            measured=len(points(entries)),
+            unshared=unshared(tables["conditions"]),
+        )
     )
     return text.strip() + "\n"
 
