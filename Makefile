@@ -4,6 +4,9 @@
 # make lint       ruff, snakefmt, snakemake --lint
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
+# make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md
+# make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
+# make curves     figures of the runs of $(MODEL) again, from their logs
 # make bench      step time and latency of both frameworks side by side
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
@@ -15,7 +18,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align preview bench envs workflow-env clean-results python
+.PHONY: report test lint align preview overfit validate curves bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -48,6 +51,16 @@ align: workflow-env
 
 preview: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/preview.png $(ARGS)
+
+overfit: workflow-env
+	$(WORKFLOW)/snakemake --cores $(CORES) results/overfit/$(MODEL)/report.md --configfile config/presets/overfit20.yaml $(ARGS)
+
+validate: workflow-env
+	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }
+	@$(WORKFLOW)/python workflow/scripts/validate.py $(RUN) $(WEIGHTS)
+
+curves: workflow-env
+	$(WORKFLOW)/snakemake --cores $(CORES) --forcerun collect --until figures results/$(MODEL)/report.md $(ARGS)
 
 bench: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)

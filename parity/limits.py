@@ -66,6 +66,8 @@ def _about_the_training(comparison: Comparison) -> list[Limit]:
         found.append(("few_images", {"train": train, "val": val}))
     if comparison.source_name() == "synthetic":
         found.append(("synthetic", {}))
+        if comparison.setting("dataset", "synthetic", "val_is_train"):
+            found.append(("by_heart", {}))
     if comparison.variant == "tiny":
         found.append(("tiny", {"title": comparison.title}))
     if manifests:

@@ -44,7 +44,7 @@ def build(config: Mapping[str, Any], out: str | Path) -> dict[str, Any]:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
         write(settings, staging, report)
-        check_images(staging, report)
+        check_images(staging, report, apart=not settings.get("val_is_train", False))
         report.stop_if_needed()
         described = {key: value for key, value in settings.items() if key != "name"}
         manifest = write_manifest(staging, settings["name"], {"source": source} | described)

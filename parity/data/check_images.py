@@ -39,15 +39,18 @@ Seen = tuple[coco.ImageRecord, Facts]
 Add = Callable[[str, str], None]
 
 
-def check_images(root: Path, report: Report) -> None:
-    """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk."""
+def check_images(root: Path, report: Report, apart: bool = True) -> None:
+    """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk.
+
+    `apart`: no training image may be a validation image too.
+    """
     since = len(report.problems)
     facts = {split: _facts(root, split) for split in SPLITS}
     for split, seen in facts.items():
         for record, fact in seen.values():
             for kind, message in fact.problems:
                 report.add(kind, split, _name(split, record), record.id, message)
-    _compare(facts["train"], facts["val"], report)
+    _compare(facts["train"], facts["val"] if apart else {}, report)
     for split, seen in facts.items():
         dropped = {int(p.id) for p in report.problems[since:] if p.effect == DROP_IMAGE and p.split == split}
         if dropped:

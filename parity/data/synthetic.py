@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "crowd_fraction": 0.06,  # of images that hold one crowd of small shapes
     "empty_fraction": 0.06,  # of images without any annotation
     "seed": 7,
+    "val_is_train": False,  # validate on the training images themselves, to see whether a model can learn them by heart
 }
 
 # Ids leave gaps, as COCO's do: whoever confuses ids with class indices is found out on the embedded data already.
@@ -66,8 +67,9 @@ def write_synthetic(config: Mapping[str, Any], out: Path, _: Report) -> None:
         annotations: list[dict[str, Any]] = []
         folder = out / "images" / split
         folder.mkdir(parents=True)
-        for index in range(config[f"{split}_images"]):
-            rng = generator(config["seed"], split_index, index)
+        source = 0 if config["val_is_train"] else split_index
+        for index in range(config[f"{SPLITS[source]}_images"]):
+            rng = generator(config["seed"], source, index)
             pixels, found = draw_image(config, rng)
             image_id = (split_index + 1) * 1_000_000 + index + 1
             name = f"{image_id:012d}.png"
@@ -100,6 +102,8 @@ def _check(config: Mapping[str, Any]) -> None:
     for key in ("crowd_fraction", "empty_fraction"):
         if not isinstance(config[key], int | float) or not 0 <= config[key] <= 1:
             raise UserError(f"data.{key}: {config[key]!r}, expected a number from 0 to 1")
+    if not isinstance(config["val_is_train"], bool):
+        raise UserError(f"data.val_is_train: {config['val_is_train']!r}, expected true or false")
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise UserError(f"data.seed: {config['seed']!r}, expected a non-negative integer")
 

@@ -109,3 +109,14 @@ def test_images_are_rgb_png_of_the_promised_size(shapes):
         with Image.open(record.path) as picture:
             assert picture.mode == "RGB" and picture.format == "PNG" and picture.size == (record.width, record.height)
             assert 48 <= min(picture.size) <= max(picture.size) <= 72
+
+
+def test_validation_may_be_on_the_training_images_themselves(tmp_path):
+    build({"source": "synthetic", "train_images": 3, "val_images": 2, "val_is_train": True}, tmp_path / "data")
+    pixels = [
+        [path.read_bytes() for path in sorted((tmp_path / f"data/images/{split}").iterdir())]
+        for split in ("train", "val")
+    ]
+    assert len(pixels[0]) == 3 and pixels[0] == pixels[1]
+    with pytest.raises(UserError, match=r"data\.val_is_train: 1, expected true or false"):
+        build({"source": "synthetic", "val_is_train": 1}, tmp_path / "other")

@@ -1,0 +1,54 @@
+"""COCO metrics of a trained run on its whole validation split: predict in the run's framework, then pycocotools.
+
+    python workflow/scripts/validate.py results/nanodet/runs/torch/e12-0123abcd-s0 [weights.safetensors]
+
+Without weights those that the run is judged by. Writes <run>/validation/<weights>/detections.json and coco.json.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from parity.config import ROOT, load_run
+from parity.errors import UserError
+from parity.evaluate import METRICS
+from parity.files import read_json
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="COCO metrics of a trained run on its whole validation split.")
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("weights", nargs="?", type=Path, help="other weights than the final ones")
+    options = parser.parse_args()
+    try:
+        run = load_run(options.run / "run.yaml")
+        weights = options.weights or options.run / read_json(options.run / "run.json")["final_weights"]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    out = options.run / "validation" / weights.stem
+    out.mkdir(parents=True, exist_ok=True)
+    framework, found = run["framework"], out / "detections.json"
+    predict = [ROOT / f".venvs/{framework}/bin/python", "-m", f"{framework}_impl", "predict"]
+    predict += ["--config", options.run / "run.yaml", "--weights", weights, "--out", found]
+    annotations = Path(run["data"]["root"]) / "annotations/val.json"
+    score = [sys.executable, ROOT / "workflow/scripts/evaluate.py", "--annotations", annotations]
+    score += ["--detections", found, "--out", out / "coco.json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(run["threads"])}
+    for command in (predict, score):
+        done = subprocess.run([str(part) for part in command], env=environment)
+        if done.returncode:
+            return done.returncode
+    metrics = read_json(out / "coco.json")["metrics"]
+    print(f"{framework} {run['model']} {run['variant']}, {weights.name}, in {out}")
+    for name in METRICS:
+        print(f"{name:>6} {'undefined' if metrics[name] is None else f'{100 * metrics[name]:.2f}'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
