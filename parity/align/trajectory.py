@@ -67,7 +67,7 @@ def run_trajectory(
     while position.step < steps:
         left = steps - position.step
         engine.run_epoch(settings, keeper, data, groups, factors, position, log, progress, limit=left)
-        position.epoch += 1
+        position.next_epoch()
     progress.close()
     log.close()
     return read_metrics(file), keeper.kept
