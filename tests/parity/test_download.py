@@ -1,11 +1,9 @@
 """Downloads from a loopback server that misbehaves in the ways that real ones do."""
 
 import hashlib
-import http.server
-import threading
-from dataclasses import dataclass, field
 
 import pytest
+from loopback import serving
 
 from parity.download import fetch, local
 from parity.errors import UserError
@@ -14,63 +12,10 @@ CONTENT = bytes(range(256)) * 4000  # about 1 MB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-@dataclass
-class Behaviour:
-    """What the server does: bytes after which it drops each connection (in order), and how it treats ranges."""
-
-    content: bytes = CONTENT
-    drops: list[int] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-    ranges: bool = True
-    announce: bool = True
-    shift: int = 0
-    redirect: str | None = None
-    requests: list[str | None] = field(default_factory=list)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        how = self.server.behaviour
-        asked = self.headers.get("Range")
-        how.requests.append(asked)
-        if how.redirect and self.path != "/moved.pth":
-            self.send_response(302)
-            self.send_header("Location", how.redirect)
-            self.end_headers()
-            return
-        if how.statuses:
-            status = how.statuses.pop(0)
-            if status != 200:
-                self.send_error(status)
-                return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and how.ranges else 0
-        if start and start >= len(how.content):
-            self.send_error(416)
-            return
-        body = how.content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            first = start + how.shift
-            self.send_header("Content-Range", f"bytes {first}-{len(how.content) - 1}/{len(how.content)}")
-        if how.announce:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: how.drops.pop(0)] if how.drops else body)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as instance:
-        instance.behaviour = Behaviour()
-        instance.url = f"http://127.0.0.1:{instance.server_address[1]}/w.pth"
-        thread = threading.Thread(target=instance.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(CONTENT) as instance:
         yield instance
-        instance.shutdown()
-        thread.join()
 
 
 def get(server, folder, sha256=DIGEST, **options):

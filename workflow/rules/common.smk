@@ -13,6 +13,7 @@ import devices
 import stale_locks
 import workflow_config
 from parity import config as parity_config
+from parity import official
 from parity.errors import UserError
 from parity.report_index import FIGURES, TABLES
 from run_folder import made_by
@@ -36,6 +37,10 @@ if ASKED_DEVICE == "auto":
 
 try:
     config.update(workflow_config.normalise(config, workflow.config_settings.configfiles or []))
+    # How the data came here is no part of what it is: a dataset keeps its name when nothing is fetched any more.
+    FETCH = {key: config["data"].pop(key) for key in ("download", "archives") if key in config["data"]}
+    if FETCH.get("download"):
+        official.needed(config["data"] | FETCH)
 except UserError as error:
     refuse(error)
 

@@ -1,8 +1,29 @@
 # Stage 1: the dataset in neutral form: COCO annotations, images, a manifest with checksums.
 
 
+if FETCH.get("download"):
+
+    rule download:
+        output:
+            touch(f"{DATASET}.downloaded"),
+        log:
+            f"{DATASET}.download.log",
+        conda:
+            "../../envs/workflow.yaml"
+        params:
+            root=os.path.relpath(ROOT),
+            python=python("workflow"),
+            data=json.dumps(config["data"] | FETCH),
+        message:
+            "Fetching what is missing of {config[data][source]} from its official place."
+        shell:
+            "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
+            " {params.python} {params.root}/workflow/scripts/download_data.py --data {params.data:q}"
+
+
 rule dataset:
     input:
+        downloaded(),
         sources("workflow/scripts/make_dataset.py"),
     output:
         f"{DATASET}/manifest.json",

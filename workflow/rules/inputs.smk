@@ -10,6 +10,15 @@ def configured(now, asked):
 # ---- data
 
 
+def downloaded():
+    """What says that the source was fetched. A dataset that was made without is not made again because of it, nor is one
+    whose source needs no fetching any more."""
+    marker = f"{DATASET}.downloaded"
+    if os.path.exists(marker):
+        return ancient(marker)
+    return marker if FETCH.get("download") and not os.path.exists(f"{DATASET}/manifest.json") else []
+
+
 def preview_settings(wildcards):
     """What a sheet of training samples depends on, as JSON."""
     run = resolved(wildcards.model)
