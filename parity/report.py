@@ -229,6 +229,11 @@ def conversion_summary(report: dict | None) -> dict[str, Any] | None:
     }
 
 
+def _detail(rungs: list[dict], number: int, key: str) -> Any:
+    """A detail of one rung, None where it was not found out."""
+    return next((rung.get("details", {}).get(key) for rung in rungs if rung.get("rung") == number), None)
+
+
 def alignment_summary(alignment: dict | None) -> dict[str, Any] | None:
     """`passed`, how many rungs passed, failed (as "6 gradients") and were skipped, and the first divergence."""
     if alignment is None:
@@ -241,6 +246,8 @@ def alignment_summary(alignment: dict | None) -> dict[str, Any] | None:
         "skipped": len(counts["skipped"]),
         "failed": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["fail"]],
         "divergence": alignment.get("first_divergence"),
+        "float64": _detail(rungs, 6, "against_float64"),
+        "anchors": _detail(rungs, 9, "anchors"),
     }
 
 

@@ -41,7 +41,7 @@ FIGURES_ZH: dict[str, str] = {
 TABLES: dict[str, str] = {
     "verdicts": "Equivalence tests against the margins fixed in the configuration.",
     "training": "Training: time, loss and parameters, with absolute and relative differences.",
-    "performance": "All twelve COCO metrics at the last epoch, the best epoch and with the final weights.",
+    "performance": "All twelve COCO metrics of the final weights, the last and the best epoch; of VOC data also VOC's APs.",
     "per_epoch": "Mean loss of every component and AP after each epoch.",
     "per_class": "AP and AP50 of each class with the final weights.",
     "same_weights": "The same final weights evaluated by both frameworks.",
@@ -53,13 +53,14 @@ TABLES: dict[str, str] = {
     "alignment": "The alignment ladder; worst is the difference nearest to, or furthest over, its tolerance.",
     "audit": "Fairness audit of the runs, row by row.",
     "environment": "Versions, hardware, digests and seeds of every run and profile.",
+    "variant": "What was chosen otherwise than in an official configuration.",
     "config": "The resolved configuration, key by key.",
 }
 
 TABLES_ZH: dict[str, str] = {
     "verdicts": "以配置中事先固定的界限所做的等效性检验。",
     "training": "训练：用时、损失与参数量，以及绝对差与相对差。",
-    "performance": "最后一轮、最佳一轮与最终权重的十二项 COCO 指标。",
+    "performance": "最终权重、最后一轮与最佳一轮的十二项 COCO 指标；VOC 数据另列 VOC 的 AP。",
     "per_epoch": "每轮各损失分量的平均值与 AP。",
     "per_class": "最终权重在各类别上的 AP 与 AP50。",
     "same_weights": "同一最终权重分别由两个框架评估。",
@@ -71,5 +72,6 @@ TABLES_ZH: dict[str, str] = {
     "alignment": "逐级的对齐检查；“最差”是最接近或超出容差最多的差异。",
     "audit": "各次运行的公平性审计，逐项列出。",
     "environment": "每次运行与性能测试的版本、硬件、摘要与随机种子。",
+    "variant": "与官方配置不同的设置。",
     "config": "展开后的完整配置，逐键列出。",
 }

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from parity.comparison import METRICS, Comparison, Run
+from parity.config import model_config, model_names, variant_names
 from parity.files import atomic
 from parity.findings import Findings, samples
 from parity.report_index import TABLES
 from parity.stats import summary
 
 Table = Callable[[Comparison, Findings], pd.DataFrame]
+VOC = {"AP50 VOC07": "AP50_voc07", "AP50 VOC10": "AP50_voc10"}  # row: the key in coco.json
 
 
 def differences(frame: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
@@ -88,15 +90,19 @@ def _training_values(run: Run) -> dict[str, float | None]:
 
 
 def performance(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """All twelve metrics at three moments, per seed; with several seeds also their mean and standard deviation."""
+    """All twelve metrics at three moments, per seed; with several seeds also their mean and standard deviation.
+
+    Data from VOC files have VOC's own AP as well, which only the final weights are judged by.
+    """
     moments: dict[str, Callable[[Run], dict]] = {
-        "final weights": lambda run: (run.coco or {}).get("metrics") or {},
+        "final weights": lambda run: ((run.coco or {}).get("metrics") or {}) | _voc(run),
         "last epoch": lambda run: (run.epochs[-1].get("metrics") or {}) if run.epochs else {},
         "best epoch": lambda run: (run.best_epoch() or {}).get("metrics") or {},
     }
     rows = []
+    has_voc = any(_voc(run) for run in comparison.runs)
     for moment, read in moments.items():
-        for metric in METRICS:
+        for metric in (*METRICS, *(VOC if has_voc and moment == "final weights" else ())):
             found: dict[str, list[float]] = {name: [] for name in comparison.frameworks}
             for seed in comparison.seeds:
                 row: dict[str, Any] = {"moment": moment, "seed": str(seed), "metric": metric}
@@ -113,6 +119,12 @@ def performance(comparison: Comparison, findings: Findings) -> pd.DataFrame:
                 rows.append(base | {"seed": "std"} | deviation)
     frame = pd.DataFrame(rows, columns=["moment", "seed", "metric", *comparison.frameworks])
     return differences(frame, comparison)
+
+
+def _voc(run: Run) -> dict[str, float | None]:
+    """VOC's AP of the final weights by its name here; empty for data of another kind."""
+    found = ((run.coco or {}).get("voc") or {}).get("metrics") or {}
+    return {name: found[key] for name, key in VOC.items() if key in found}
 
 
 def per_epoch(comparison: Comparison, findings: Findings) -> pd.DataFrame:
@@ -303,15 +315,37 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     return pd.DataFrame([row for row in rows if row[2] is not None], columns=["of", "key", "value"])
 
 
-def config(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    def leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
-        if isinstance(value, dict) and value:
-            return [
-                leaf for key, item in value.items() for leaf in leaves(item, f"{prefix}.{key}" if prefix else str(key))
-            ]
-        return [(prefix, "null" if value is None else value)]
+def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    """What was chosen otherwise than in an official configuration, setting by setting.
 
-    return pd.DataFrame(leaves(comparison.config, "") if comparison.config else [], columns=["key", "value"])
+    The other column is the first official variant for `tiny`, and for an official one that variant as its file has it.
+    """
+    names = variant_names(comparison.model) if comparison.model in model_names() else []
+    other = comparison.variant if comparison.variant != "tiny" else next((n for n in names if n != "tiny"), None)
+    if other not in names or not comparison.config:
+        return pd.DataFrame(columns=["setting", "here", "official"])
+    official, here = model_config(comparison.model, other), comparison.config
+    rows = []
+    for section in ("options", "preprocess", "train"):
+        sides = [dict(_leaves(side.get(section) or {}, section)) for side in (here, official)]
+        keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if key != "options.num_classes"]
+        rows += [
+            (key, *(side.get(key, "–") for side in sides)) for key in keys if len({str(s.get(key)) for s in sides}) > 1
+        ]
+    return pd.DataFrame(rows, columns=["setting", comparison.variant if other != comparison.variant else "here", other])
+
+
+def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings."""
+    if isinstance(value, dict) and value:
+        return [
+            leaf for key, item in value.items() for leaf in _leaves(item, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    return [(prefix, "null" if value is None else value)]
+
+
+def config(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    return pd.DataFrame(_leaves(comparison.config, "") if comparison.config else [], columns=["key", "value"])
 
 
 MAKE: dict[str, Table] = {
@@ -329,6 +363,7 @@ MAKE: dict[str, Table] = {
     "alignment": alignment,
     "audit": audit,
     "environment": environment,
+    "variant": variant,
     "config": config,
 }
 

@@ -1,11 +1,14 @@
 """Tables hold the numbers of the files they are made from."""
 
+import json
+
 import fake_results
 import pandas as pd
 import pytest
 
 from parity.comparison import load
 from parity.findings import find
+from parity.report import render
 from parity.report_index import TABLES, TABLES_ZH
 from parity.tables import MAKE, make_all, write_all
 
@@ -38,6 +41,40 @@ def test_performance_in_points_with_mean_and_deviation_over_seeds(tmp_path):
     assert len(table) == 3 * 12 * 4
     small = table[(table["moment"] == "final weights") & (table["metric"] == "APs")]
     assert small["torch"].isna().all()
+
+
+def with_voc(comparison_file, values: dict[str, float | None]):
+    """The comparison after its evaluations of final weights got VOC's AP, `values` by framework under the 2007 rule."""
+    for run in load(comparison_file).runs:
+        path = run.dir / "coco.json"
+        metrics = {"AP50_voc07": values[run.framework], "AP50_voc10": 0.625}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"voc": {"metrics": metrics, "per_class": []}}))
+    return comparison_file
+
+
+def test_performance_has_the_aps_of_voc_where_the_data_are_vocs(tmp_path):
+    table = build(with_voc(fake_results.make(tmp_path), {"torch": 0.5, "jittor": 0.75}))["performance"]
+    assert len(table) == 3 * 12 + 2
+    rows = table.set_index("metric").loc[["AP50 VOC07", "AP50 VOC10"]]
+    assert list(rows["moment"]) == ["final weights"] * 2
+    assert rows.loc["AP50 VOC07", ["torch", "jittor", "jittor - torch"]].tolist() == [50.0, 75.0, 25.0]
+    assert rows.loc["AP50 VOC10", ["torch", "jittor"]].tolist() == [62.5, 62.5]
+
+
+def test_an_ap_of_voc_without_objects_is_empty(tmp_path):
+    table = build(with_voc(fake_results.make(tmp_path), {"torch": None, "jittor": 0.75}))["performance"]
+    row = table[table["metric"] == "AP50 VOC07"].iloc[0]
+    assert pd.isna(row["torch"]) and row["jittor"] == 75.0
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_report_shows_the_aps_of_voc_in_both_languages(tmp_path, language):
+    comparison = load(with_voc(fake_results.make(tmp_path, seeds=(0, 1)), {"torch": 0.5, "jittor": 0.75}))
+    findings = find(comparison, bootstrap_samples=0)
+    text = render(comparison, findings, make_all(comparison, findings), language)
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| AP50 VOC")}
+    assert list(rows) == ["AP50 VOC07", "AP50 VOC10"]
+    assert [cell.strip() for cell in rows["AP50 VOC07"].split("|")[2:5]] == ["50.00", "75.00", "25.00"]
 
 
 def test_per_epoch_has_a_row_for_every_epoch_of_every_run(tmp_path):
@@ -96,3 +133,13 @@ def test_csv_files_are_equal_every_time(tmp_path):
     assert [p.stem for p in first] == list(TABLES)
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
     assert "jittor - torch" in (tmp_path / "a/training.csv").read_text().splitlines()[0]
+
+
+def test_the_variant_table_sets_what_was_chosen_beside_an_official_variant(tmp_path):
+    path = fake_results.make(tmp_path)
+    comparison = load(path)
+    comparison.config |= {"options": {"hidden_dim": 8, "num_queries": 300}, "train": {"epochs": 4}}
+    table = MAKE["variant"](comparison, None).set_index("setting")
+    assert list(table.columns) == ["tiny", "r18vd"]
+    assert list(table.loc["options.hidden_dim"]) == [8, 256] and list(table.loc["train.epochs"]) == [4, 72]
+    assert "options.num_queries" not in table.index  # as in the official one
