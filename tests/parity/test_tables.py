@@ -138,6 +138,7 @@ def test_csv_files_are_equal_every_time(tmp_path):
 def test_the_variant_table_sets_what_was_chosen_beside_an_official_variant(tmp_path):
     path = fake_results.make(tmp_path)
     comparison = load(path)
+    comparison.model = "rtdetr"
     comparison.config |= {"options": {"hidden_dim": 8, "num_queries": 300}, "train": {"epochs": 4}}
     table = MAKE["variant"](comparison, None).set_index("setting")
     assert list(table.columns) == ["tiny", "r18vd"]
