@@ -70,6 +70,7 @@ def _training_values(run: Run) -> dict[str, float | None]:
         return float(sum(found)) if found else None
 
     steps = [s["seconds"]["step"] for s in run.steps if (s.get("seconds") or {}).get("step") is not None]
+    waits = [s["seconds"]["data"] for s in run.steps if (s.get("seconds") or {}).get("data") is not None]
     norms = [s["grad_norm"] for s in run.steps if s.get("grad_norm") is not None]
     return {
         "epochs finished": len(run.epochs),
@@ -78,6 +79,7 @@ def _training_values(run: Run) -> dict[str, float | None]:
         "time in training epochs (s)": seconds("train"),
         "time in evaluation (s)": seconds("evaluate"),
         "median step while training (s)": float(np.median(steps)) if steps else None,
+        "waiting for data while training (s)": float(np.sum(waits)) if waits else None,
         "first loss": losses[0] if losses else None,
         "mean loss": float(np.mean(losses)) if losses else None,
         "mean loss of the last epoch": (run.epochs[-1] if run.epochs else {}).get("total"),

@@ -28,6 +28,7 @@ def test_training_shows_absolute_and_relative_differences(tmp_path):
     assert (wall["torch"], wall["jittor"], wall["jittor - torch"]) == (60, 66, 6)
     assert wall["relative (%)"] == pytest.approx(10)
     assert table.loc["steps", "torch"] == 20
+    assert table.loc["waiting for data while training (s)", "torch"] == pytest.approx(20 * 0.02)
     assert table.loc["trainable parameters", "jittor - torch"] == 0
 
 

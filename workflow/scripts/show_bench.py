@@ -1,16 +1,20 @@
 """Print what was measured, side by side: `show_bench.py results/rtdetr/profile`
 
-Medians in milliseconds, and how they compare with PyTorch's where it was measured too.
+Medians in milliseconds, and how they compare with PyTorch's where it was measured too. Then the loader is measured here
+and now: training batches of the same configuration by worker threads and by a single thread, in turns.
 """
 
+import os
 import statistics
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from parity.config import load_run
+from parity.data.throughput import compare
 from parity.errors import UserError
-from parity.files import read_json
+from parity.files import read_json, read_lines
 
 ROWS = {  # row: where its samples stand in profile.json
     "inference, total": ("latency", "total"),
@@ -40,6 +44,21 @@ def table(profiles: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def loader_line(measured: dict) -> str:
+    """Images per second of the loader in both ways, and their ratio."""
+    single, threads = (statistics.median(measured[kind]) for kind in ("single", "threads"))
+    return (
+        f"loader, {measured['images']} training images: {threads:.1f} images/s with {measured['workers']} threads,"
+        f" {single:.1f} with one, ratio {measured['ratio']:.2f}"
+    )
+
+
+def measured_run(folder: Path) -> dict:
+    """The configuration of the first published measurement, which lies beside the measurement itself."""
+    first = Path(read_lines(folder / "published.txt")[0].split()[0])
+    return load_run(first.with_name(f"{first.stem}.run.yaml"))
+
+
 def main(folder: Path) -> None:
     """Print the table of every profile in a folder, PyTorch first."""
     order = ("torch", "jittor", "jittor-stock")
@@ -49,6 +68,8 @@ def main(folder: Path) -> None:
     some = next(iter(profiles.values()))
     print(f"{some['model']} {some['variant']}, {some['device']}, {some['threads']} threads, {some['host']['cpu']}\n")
     print(table(profiles))
+    workers = max(2, len(os.sched_getaffinity(0)))
+    print(f"\n{loader_line(compare(measured_run(folder), workers))}")
 
 
 if __name__ == "__main__":
