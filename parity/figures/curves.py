@@ -18,6 +18,8 @@ NO_EPOCHS = "no epoch was recorded in metrics.jsonl"
 NO_METRICS = "no evaluation was recorded in metrics.jsonl"
 MAX_COMPONENTS = 48  # panels of the component grid; further ones are in the table per_epoch
 
+AP_SMOOTHING = 0.6  # as TensorBoard starts: few evaluations bear no more
+
 Series = Callable[[Run], tuple[list[float], list[float]]]
 
 
@@ -146,13 +148,16 @@ def loss_components(comparison: Comparison, findings: Findings) -> Figure:
     return figure
 
 
-def _metric_panels(comparison: Comparison, title: str, metrics: tuple[str, ...], unit: str) -> Figure:
+def _metric_panels(
+    comparison: Comparison, title: str, metrics: tuple[str, ...], unit: str, factor: float = 0.0
+) -> Figure:
+    """One panel per metric; smoothed with `factor` as the weight of the past."""
     figure, axes = canvas(comparison, title, 1, len(metrics), (9.6, 3.7))
     for axis, metric in zip(axes[0], metrics, strict=True):
 
         def read(run: Run, metric: str = metric) -> tuple[list[float], list[float]]:
             epochs, values = run.curve(metric)
-            return epochs, [100 * v for v in values]
+            return epochs, (100 * smooth(values, factor)).tolist()
 
         if draw(axis, comparison, read, f"{metric}: {NO_METRICS}", marker=True):
             axis.set(xlabel="epoch", title=metric)
@@ -167,6 +172,11 @@ def ap_curves(comparison: Comparison, findings: Findings) -> Figure:
     return _metric_panels(
         comparison, "average precision on the validation images", ("AP", "AP50", "AP75"), "average precision (points)"
     )
+
+
+def ap_smoothed(comparison: Comparison, findings: Findings) -> Figure:
+    title = f"smoothed average precision (exponential, weight of the past {AP_SMOOTHING:g})"
+    return _metric_panels(comparison, title, ("AP", "AP50", "AP75"), "average precision (points)", AP_SMOOTHING)
 
 
 def ar_curves(comparison: Comparison, findings: Findings) -> Figure:

@@ -21,6 +21,7 @@ DRAW: dict[str, Callable[[Comparison, Findings], Figure]] = {
     "loss_smoothed": curves.loss_smoothed,
     "loss_components": curves.loss_components,
     "ap_curves": curves.ap_curves,
+    "ap_smoothed": curves.ap_smoothed,
     "ar_curves": curves.ar_curves,
     "learning_rate": curves.learning_rate,
     "epoch_time": curves.epoch_time,
