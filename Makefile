@@ -7,6 +7,7 @@
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
 # make curves     figures of the runs of $(MODEL) again, from their logs
+# make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
 # make bench      step time and latency of both frameworks side by side
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
@@ -18,7 +19,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align preview overfit validate curves bench envs workflow-env clean-results python
+.PHONY: report test lint align preview sweep overfit validate curves bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -61,6 +62,9 @@ validate: workflow-env
 
 curves: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) --forcerun collect --until figures results/$(MODEL)/report.md $(ARGS)
+
+sweep: workflow-env
+	@$(WORKFLOW)/python workflow/scripts/sweep.py --model $(MODEL) $(if $(SIZES),--sizes $(SIZES)) -- --cores $(CORES) $(ARGS)
 
 bench: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)

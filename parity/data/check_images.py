@@ -1,6 +1,7 @@
 """Checking the image files of a finished dataset folder, and whether validation leaks into training.
 
-Every file is decoded once, by threads. Images that cannot be used are taken out of annotations and folder.
+Every file is decoded once, by threads; not at all where another dataset of the same source did. Images that cannot be
+used are taken out of annotations and folder.
 """
 
 import hashlib
@@ -8,7 +9,7 @@ import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from parity.data import coco
 from parity.data.check import DROP_IMAGE, Report
+from parity.data.looks import Looks
 from parity.data.manifest import SPLITS
 from parity.files import read_json, write_json
 
@@ -45,7 +47,9 @@ def check_images(root: Path, report: Report, apart: bool = True) -> None:
     `apart`: no training image may be a validation image too.
     """
     since = len(report.problems)
-    facts = {split: _facts(root, split) for split in SPLITS}
+    looks = Looks(root, [Path(__file__)])
+    facts = {split: _facts(root, split, looks) for split in SPLITS}
+    looks.save()
     for split, seen in facts.items():
         for record, fact in seen.values():
             for kind, message in fact.problems:
@@ -63,13 +67,22 @@ def _name(split: str, record: coco.ImageRecord) -> str:
     return f"images/{split}/{record.file_name}"
 
 
-def _facts(root: Path, split: str) -> dict[int, Seen]:
+def _facts(root: Path, split: str, known: Looks) -> dict[int, Seen]:
     dataset = coco.open_split(root, split)
     records = list(dataset.images.values())
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-        looks = list(pool.map(lambda record: look(record.path, record.width, record.height), records))
+        looks = list(pool.map(lambda record: _look(record, known), records))
     return {record.id: (record, fact) for record, fact in zip(records, looks, strict=True)}
+
+
+def _look(record: coco.ImageRecord, known: Looks) -> Facts:
+    """What is known of an image, or a look at it."""
+    if (found := known.get(record)) is not None:
+        return Facts(**found | {"problems": [(kind, message) for kind, message in found["problems"]]})
+    facts = look(record.path, record.width, record.height)
+    known.put(record, asdict(facts))
+    return facts
 
 
 def look(path: Path, width: int, height: int) -> Facts:

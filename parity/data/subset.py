@@ -18,7 +18,7 @@ from parity.data.coco import Dataset, load
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
-from parity.files import read_json, write_json
+from parity.files import file_sha256, read_json, read_lines, write_json
 
 DEFAULTS: dict[str, Any] = {
     "name": "coco",
@@ -27,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "images": {"train": "train2017", "val": "val2017"},
     "train_images": None,  # None: all of the split
     "val_images": None,
-    "train_ids": None,  # explicit image ids instead of a drawn subset
+    "train_ids": None,  # explicit image ids instead of a drawn subset: a list, or a text file (see `named_ids`)
     "val_ids": None,
     "seed": 0,
     "files": "link",  # link: absolute symlinks; relative: symlinks that survive moving both together; copy
@@ -61,9 +61,8 @@ def write_subset(config: Mapping[str, Any], out: Path, report: Report, shown: Pa
     for index, split in enumerate(reversed(SPLITS)):  # val first: it is the split that must be representative
         taken = chosen.get("val", []) if places[split] == places["val"] and split != "val" else []
         rng = generator(config["seed"], index)
-        chosen[split] = choose(
-            sources[places[split]], config[f"{split}_images"], config[f"{split}_ids"], rng, taken, split
-        )
+        ids = named_ids(config[f"{split}_ids"], f"data.{split}_ids")
+        chosen[split] = choose(sources[places[split]], config[f"{split}_images"], ids, rng, taken, split)
     for split in SPLITS:
         _write_split(sources[places[split]], chosen[split], out, split, config["files"])
     shutil.rmtree(out / "source", ignore_errors=True)
@@ -104,6 +103,29 @@ def _checked(root: Path, config: Mapping[str, Any], split: str, out: Path, repor
     checked = out / "source" / f"checked_{split}.json"
     write_json(checked, document, indent=None)
     return checked
+
+
+def named_ids(given: Sequence[int] | Mapping[str, str] | str | None, key: str) -> Sequence[int] | None:
+    """The image ids that the configuration names: a list, or a text file with an id per line.
+
+    A file is named by its path, or by `pinned`'s mapping, which a file with another content does not fit.
+    """
+    if given is None or isinstance(given, list | tuple):
+        return given
+    pin = {"file": given, "sha256": None} if isinstance(given, str) else given
+    lines = read_lines(pin["file"])
+    if pin["sha256"] is not None and file_sha256(pin["file"]) != pin["sha256"]:
+        raise UserError(f"{key}: {pin['file']} was changed meanwhile")
+    try:
+        return [int(line) for line in lines]
+    except ValueError as error:
+        raise UserError(f"{pin['file']}: {error}, expected an image id per line") from error
+
+
+def pinned(file: str) -> dict[str, str]:
+    """A file of ids together with its content's SHA-256, so that another content is another dataset."""
+    read_lines(file)  # says what is wrong with it
+    return {"file": file, "sha256": file_sha256(file)}
 
 
 def choose(

@@ -1,5 +1,10 @@
 """How the dataset's rule is fed: downloads only where asked for, and no other name for the same data."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 COCO = "source: coco, name: c, num_classes: 80, max_category_id: 90, coco: {root: nowhere/coco}"
@@ -53,3 +58,61 @@ def test_a_download_that_fails_says_why(project):
     assert run.returncode != 0
     assert "ftp://127.0.0.1/a.zip: expected an http, https or file URL" in run.stdout
     assert not list(project.folder.glob("results/data/*.downloaded"))
+
+
+def sweep(project, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "workflow/scripts/sweep.py", "--model", "rtdetr", *arguments]
+    return subprocess.run(command, cwd=project.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_a_sweep_is_a_dry_run_of_every_size(project, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"data: {{{COCO}, subset: [100, 50]}}\nepochs: 3\n")
+    run = sweep(project, "--", "--cores", "1", "-n", "--configfile", str(file), "--quiet", "rules")
+    assert run.returncode == 0, run.stdout
+    lines = [line for line in run.stdout.splitlines() if line.startswith("sweep: ")]
+    assert lines == [f"sweep: rtdetr on {size} training images" for size in (50, 100)]
+    names = set()
+    for size in (50, 100):
+        overlay = project.folder / f"results/rtdetr/sweep/{size}.yaml"
+        assert json.loads(overlay.read_text()) == {"data": {"subset": [size]}}
+        jobs, folder = made(project, "--configfile", str(file), str(overlay))
+        assert jobs == {"dataset": 1, "preview": 1}
+        names.add(folder)
+        by_hand = tmp_path / "by_hand.yaml"
+        by_hand.write_text(f"data: {{{COCO.replace('coco}', f'coco, train_images: {size}}}')}}}\n")
+        assert made(project, "--configfile", str(by_hand))[1] == folder
+    assert len(names) == 2
+    several = project.snakemake("-n", TARGET, "--configfile", str(file))
+    assert several.returncode == 2 and "data.subset: [100, 50] are several sizes" in several.stdout
+
+
+def test_a_sweep_keeps_the_report_of_every_size_and_shares_the_weights(project):
+    run = sweep(project, "--sizes", "3", "2", "--", "--cores", "2")
+    assert run.returncode == 0, run.stdout
+    reports = project.folder / "results/rtdetr"
+    for size in (2, 3):
+        kept = reports / f"sweep/{size}"
+        assert (kept / "report.md").exists() and os.listdir(kept / "figures") and os.listdir(kept / "tables")
+    assert len(list((project.folder / "results/data").glob("*/manifest.json"))) == 2
+    assert len(list(reports.glob("weights/*/init.safetensors"))) == 1
+    assert len(list(reports.glob("runs/*/*/run.json"))) == 4
+
+
+@pytest.mark.parametrize("sizes", [[], ["0"], ["5", "5"]])
+def test_sizes_that_are_none_are_refused(project, sizes):
+    run = sweep(project, "--sizes", *sizes, "--", "-n")
+    assert run.returncode == 2 and run.stdout.startswith("error: data.subset: ") and "Traceback" not in run.stdout
+
+
+def test_ids_of_a_file_are_part_of_the_name(project):
+    listed = project.folder / "ids.txt"
+    data = f"data={{{COCO.replace('coco}', 'coco, train_ids: ids.txt}')}}}"
+    listed.write_text("1\n2\n")
+    first = made(project, "--config", data)
+    assert made(project, "--config", data) == first
+    listed.write_text("1\n3\n")
+    assert made(project, "--config", data)[1] != first[1]
+    listed.unlink()
+    run = project.snakemake("-n", TARGET, "--config", data)
+    assert run.returncode == 2 and "ids.txt: cannot be read" in run.stdout

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from parity import config as parity_config  # noqa: E402
+from parity.data.subset import pinned  # noqa: E402
 from parity.errors import UserError  # noqa: E402
 
 SCHEMAS = ROOT / "workflow/schemas"
@@ -55,11 +56,10 @@ def typed(value: Any, schema: dict[str, Any]) -> Any:
             value = float(value) if "number" in types and isinstance(value, str) else value  # YAML's 1e-4 is text
         except (yaml.YAMLError, ValueError):
             return value
-    if types == ["array"]:
-        if isinstance(value, int | float):
-            value = [value]
-        if isinstance(value, list):
-            return [typed(item, schema.get("items", {})) for item in value]
+    if types == ["array"] and isinstance(value, int | float):
+        value = [value]
+    if "array" in types and isinstance(value, list):
+        return [typed(item, schema.get("items", {})) for item in value]
     if isinstance(value, dict):
         rest = schema.get("additionalProperties")
         rest = rest if isinstance(rest, dict) else {}
@@ -176,6 +176,19 @@ def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str
     return given | {"selected": given["models"], "models": sections}
 
 
+def subset(data: dict[str, Any]) -> dict[str, Any]:
+    """The `data` section with its one `subset` as the number of training images, and files of ids pinned to their
+    content: however a dataset was asked for, the same one has the same name."""
+    sizes, source = data.get("subset"), data["source"]
+    if sizes and len(sizes) > 1:
+        raise UserError(f"config: data.subset: {sizes} are several sizes, expected one, or make sweep")
+    settings = data[source] | ({"train_images": sizes[0]} if sizes else {})
+    for key in ("train_ids", "val_ids"):
+        if isinstance(settings.get(key), str):
+            settings[key] = pinned(settings[key])
+    return {key: value for key, value in data.items() if key != "subset"} | {source: settings}
+
+
 def normalise(config: dict[str, Any], files: Iterable[str | Path] = ()) -> dict[str, Any]:
     """The configuration that rules work with: typed, filled, checked; narrowed to `framework` and to the data's source.
 
@@ -191,6 +204,7 @@ def normalise(config: dict[str, Any], files: Iterable[str | Path] = ()) -> dict[
     sources = schema["properties"]["data"]["properties"]["source"]["enum"]
     unused = set(sources) - {filled["data"]["source"]}
     filled["data"] = {key: value for key, value in filled["data"].items() if key not in unused}
+    filled["data"] = subset(filled["data"])
     if "framework" in filled:
         filled["frameworks"] = [filled["framework"]]
     return filled

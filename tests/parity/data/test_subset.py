@@ -8,7 +8,7 @@ import pytest
 from parity.data.build import build
 from parity.data.coco import Category, Dataset, ImageRecord, load, open_split
 from parity.data.plan import generator
-from parity.data.subset import choose
+from parity.data.subset import choose, pinned
 from parity.errors import UserError
 from parity.files import file_sha256, read_json
 
@@ -65,6 +65,36 @@ def test_explicit_ids(shapes, tmp_path):
         build(config(shapes, train_ids=[5]), tmp_path / "wrong")
     with pytest.raises(UserError, match=r"data.train_ids: is empty or names an image twice"):
         build(config(shapes, train_ids=[1000002, 1000002]), tmp_path / "wrong")
+
+
+@pytest.mark.parametrize("both_from_val", [False, True])
+def test_a_smaller_subset_is_a_part_of_a_larger_one(shapes, tmp_path, both_from_val):
+    places = {"annotations": {"train": None, "val": "annotations/train.json"}, "images": {"val": "images/train"}}
+    named = {}
+    for count in (1, 2, 5, 8):
+        changes = {"train_images": count} | (places if both_from_val else {})
+        splits = build(config(shapes, **changes), tmp_path / str(count))["splits"]
+        named[count] = set(splits["train"]["ids"])
+        assert splits["val"]["ids"] == read_json(tmp_path / "1/manifest.json")["splits"]["val"]["ids"]
+    assert named[1] < named[2] < named[5] < named[8] and len(named[8]) == 8
+
+
+def test_ids_in_a_file(shapes, tmp_path):
+    listed = tmp_path / "ids.txt"
+    listed.write_text("1000004\n\n1000002\n")
+    for ids in (str(listed), pinned(str(listed))):
+        splits = build(config(shapes, train_ids=ids, val_ids=[2000001]), tmp_path / "named")["splits"]
+        assert splits["train"]["ids"] == [1000002, 1000004] and splits["val"]["ids"] == [2000001]
+    pin = pinned(str(listed))
+    listed.write_text("1000003\n")
+    assert pinned(str(listed)) != pin
+    with pytest.raises(UserError, match=r"data.train_ids: .*ids.txt was changed"):
+        build(config(shapes, train_ids=pin), tmp_path / "wrong")
+    listed.write_text("1000003\nseven\n")
+    with pytest.raises(UserError, match=r"ids.txt: .*'seven'.*expected an image id per line"):
+        build(config(shapes, val_ids=str(listed)), tmp_path / "wrong")
+    with pytest.raises(UserError, match=r"none.txt: cannot be read"):
+        pinned(str(tmp_path / "none.txt"))
 
 
 def test_both_splits_from_val_share_no_image(shapes, tmp_path):

@@ -1,0 +1,66 @@
+"""What looks at image files gave, kept beside a dataset, so that another subset of one source need not look again.
+
+A look counts for the same file (place, size, time of the last change), annotated with the same size, under the same
+code of the checks. Only images that a dataset links to are kept: others are made anew with it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from parity.data.coco import ImageRecord
+from parity.errors import UserError
+from parity.files import digest, file_sha256, read_json, write_json
+
+NAME = ".looks.json"
+
+
+class Looks:
+    """The looks of a dataset folder `root`, and those of the datasets beside it.
+
+    `rules` are the files whose code decides what a look gives.
+    """
+
+    def __init__(self, root: Path, rules: list[Path]):
+        self.root, self.rules = root, digest([file_sha256(path) for path in rules])
+        self.known: dict[str, dict[str, Any]] = {}
+        self.kept: dict[str, dict[str, Any]] = {}
+        for path in sorted(root.parent.glob(f"*/{NAME}")):
+            self.known |= self._read(path)
+
+    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+        try:
+            content = read_json(path)
+        except UserError:  # a look is only a saving; without it the image is looked at
+            return {}
+        if not isinstance(content, dict) or content.get("rules") != self.rules:
+            return {}
+        return content["looks"]
+
+    def get(self, record: ImageRecord) -> dict[str, Any] | None:
+        """What `put` was given for this very file, or None."""
+        key = self._key(record)
+        if key in self.known:
+            self.kept[key] = self.known[key]
+        return self.known.get(key)
+
+    def put(self, record: ImageRecord, look: dict[str, Any]) -> None:
+        """Keep what a look gave, JSON-able."""
+        key = self._key(record)
+        if key is not None:
+            self.kept[key] = look
+
+    def save(self) -> None:
+        """Write what concerns the images of this dataset, if there is anything."""
+        if self.kept:
+            write_json(self.root / NAME, {"rules": self.rules, "looks": self.kept}, indent=None)
+
+    @staticmethod
+    def _key(record: ImageRecord) -> str | None:
+        if not record.path.is_symlink():
+            return None
+        path = record.path.resolve()
+        try:
+            about = path.stat()
+        except OSError:
+            return None
+        return f"{path} {about.st_size} {about.st_mtime_ns} {record.width}x{record.height}"
