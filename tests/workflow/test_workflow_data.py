@@ -1,9 +1,11 @@
 """How the dataset's rule is fed: downloads only where asked for, and no other name for the same data."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -58,6 +60,32 @@ def test_a_download_that_fails_says_why(project):
     assert run.returncode != 0
     assert "ftp://127.0.0.1/a.zip: expected an http, https or file URL" in run.stdout
     assert not list(project.folder.glob("results/data/*.downloaded"))
+
+
+def test_what_was_fetched_is_there_and_stays_when_nothing_is_fetched_any_more(project, tmp_path):
+    archives = {}
+    for name, member in (
+        ("annotations_trainval2017.zip", "annotations/instances_val2017.json"),
+        ("val2017.zip", "val2017/1.jpg"),
+    ):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(member, "{}")
+        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        archives[name] = {"url": (tmp_path / name).as_uri(), "sha256": digest}
+    source = {"root": "nowhere/coco", "annotations": {"train": None}, "train_images": 5}
+    data = {"source": "coco", "name": "c", "num_classes": 80, "max_category_id": 90, "coco": source}
+    plain, fetching = tmp_path / "plain.yaml", tmp_path / "fetching.yaml"
+    plain.write_text(json.dumps({"data": data}))
+    fetching.write_text(json.dumps({"data": data | {"download": True, "archives": archives}}))
+    jobs, manifest = made(project, "--configfile", str(fetching))
+    assert jobs == {"download": 1, "dataset": 1, "preview": 1}
+    run = project.snakemake(manifest, "--configfile", str(fetching))
+    assert run.returncode == 0, run.stdout
+    root = project.folder / "nowhere/coco"
+    files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    assert files == ["annotations/instances_val2017.json", "val2017/1.jpg"]
+    for file in (fetching, plain):
+        assert project.jobs(manifest, "--configfile", str(file)) == {}
 
 
 def sweep(project, *arguments: str) -> subprocess.CompletedProcess:
