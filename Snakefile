@@ -31,12 +31,10 @@ include: "workflow/rules/report.smk"  # tables, report.md, report.html
 include: "workflow/rules/summary.smk"  # the models side by side
 
 
-# A moment's work, done where Snakemake runs: on a cluster it is not worth a place in the queue. The download is more,
-# but nodes often have no way out.
+# A moment's work, done where Snakemake runs: on a cluster it is not worth a place in the queue.
 localrules:
     default_report,
     all,
-    download,
     align_config,
     run_config,
     cross_config,

@@ -43,7 +43,7 @@ FIGURES_ZH: dict[str, str] = {
 TABLES: dict[str, str] = {
     "verdicts": "Equivalence tests against the margins fixed in the configuration.",
     "training": "Training: time, loss and parameters, with absolute and relative differences.",
-    "performance": "All twelve COCO metrics: final weights, last and best epoch; VOC's APs if the data are VOC's.",
+    "performance": "All twelve COCO metrics: final weights, last and best epoch; the two APs of VOC for VOC data.",
     "per_epoch": "Mean loss of every component and AP after each epoch.",
     "per_class": "AP and AP50 of each class with the final weights.",
     "same_weights": "The same final weights evaluated by both frameworks.",

@@ -3,11 +3,15 @@
 
 if FETCH.get("download"):
 
+    # Where Snakemake runs, because nodes of a cluster often have no way out.
     rule download:
         output:
             touch(f"{DATASET}.downloaded"),
         log:
             f"{DATASET}.download.log",
+        benchmark:
+            f"{DATASET}.download.benchmark.tsv"
+        localrule: True
         conda:
             "../../envs/workflow.yaml"
         params:
@@ -55,6 +59,8 @@ rule preview:
         f"{RESULTS}/{{model}}/preview.png",
     log:
         f"{RESULTS}/{{model}}/preview.log",
+    benchmark:
+        f"{RESULTS}/{{model}}/preview.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     resources:
