@@ -55,7 +55,7 @@ def loader_line(measured: dict) -> str:
 
 def measured_run(folder: Path) -> dict:
     """The configuration of the first published measurement, which lies beside the measurement itself."""
-    first = Path(read_lines(folder / "published.txt")[0].split()[0])
+    first = Path(read_lines(folder / "published.txt")[0])
     return load_run(first.with_name(f"{first.stem}.run.yaml"))
 
 

@@ -1,0 +1,31 @@
+"""What `make bench` prints about the loader."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from parity.errors import UserError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow/scripts"))
+
+import show_bench  # noqa: E402 (the path comes first)
+
+
+def test_the_line_of_the_loader_has_both_medians_and_their_ratio():
+    measured = {"workers": 4, "images": 64, "single": [50.0, 10.0, 20.0], "threads": [90.0, 40.0, 60.0], "ratio": 3.0}
+    line = show_bench.loader_line(measured)
+    assert line == "loader, 64 training images: 60.0 images/s with 4 threads, 20.0 with one, ratio 3.00"
+
+
+def test_the_loader_is_measured_as_the_first_published_measurement_was_configured(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(show_bench, "load_run", lambda path: asked.append(path) or {"model": "rtdetr"})
+    (tmp_path / "published.txt").write_text(f"{tmp_path}/0123abcd/torch.json\n{tmp_path}/4567abcd/jittor.json\n")
+    assert show_bench.measured_run(tmp_path) == {"model": "rtdetr"}
+    assert asked == [tmp_path / "0123abcd/torch.run.yaml"]
+
+
+def test_measurements_that_were_not_published_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"published\.txt: cannot be read"):
+        show_bench.measured_run(tmp_path)
