@@ -9,7 +9,7 @@ from parity.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow/scripts"))
 
-import show_bench  # noqa: E402 (the path comes first)
+import show_bench
 
 
 def test_the_line_of_the_loader_has_both_medians_and_their_ratio():
