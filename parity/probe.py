@@ -7,6 +7,7 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
     eval.npz           layers with their inputs, raw outputs and detections of validation images, at shaken weights
     train.npz          losses, matches, gradients and optimiser steps on training batches, likewise; learning rates
     trajectory.jsonl   the lines of the engine over the first steps of training
+    final.npz          detections of the validation images with the first framework's weights after those steps
     anchors.npz        losses and gradient norms of some of those steps, each from the first framework's weights
 
 and the first framework, which the others are compared with, also
@@ -42,7 +43,13 @@ from parity.schedule import lr_factors
 from parity.train import framework_of
 
 OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
-OPTIONAL = ("anchors.npz", "nudged.npz", "nudged_anchors.npz", "referee.npz")  # of the folder, beside probe.json
+OPTIONAL = (
+    "anchors.npz",
+    "final.npz",
+    "nudged.npz",
+    "nudged_anchors.npz",
+    "referee.npz",
+)  # of the folder, beside probe.json
 BATCHES = 3  # training batches that are compared; one more step would repeat the same code
 
 
@@ -126,6 +133,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
             averaged = settings["train"]["ema"] and settings["train"]["evaluate_with_ema"]
             weights.write(out / "final.safetensors", framework.ema_state() if averaged else framework.state())
         about["evaluation"] = same_weights(framework, settings, validation, reference or out)
+        save_arrays(out / "final.npz", trace.detections(framework.predict(images)))
         anchors = Arrays((reference or out) / "anchor_states.npz")
         save_arrays(out / "anchors.npz", from_anchors(framework, settings, data, anchors))
         if reference is None:

@@ -16,7 +16,7 @@ from parity import weights
 from parity.draws import Draws, StoredDraws
 from parity.errors import UserError
 from parity.files import atomic
-from parity.framework import Batch, Framework, Group
+from parity.framework import Batch, Detections, Framework, Group
 from parity.groups import parameter_groups
 from parity.schedule import ema_decay
 
@@ -154,10 +154,16 @@ def trace_eval(
     else:
         outputs = framework.forward(given)
     arrays |= {f"output/{name}": value for name, value in framework.raw_outputs(outputs).items()}
-    for i, found in enumerate(framework.postprocess(outputs, given)):
-        prefix = f"detections/img{i}"
-        arrays |= {f"{prefix}/boxes": found.boxes, f"{prefix}/scores": found.scores, f"{prefix}/labels": found.labels}
-    return arrays
+    return arrays | detections(framework.postprocess(outputs, given))
+
+
+def detections(found: list[Detections]) -> dict[str, np.ndarray]:
+    """Detections of a batch under the names of OUT.npz."""
+    return {
+        f"detections/img{i}/{part}": getattr(image, part)
+        for i, image in enumerate(found)
+        for part in ("boxes", "scores", "labels")
+    }
 
 
 def prepare_training(framework: Framework, model: dict[str, Any]) -> list[Group]:

@@ -63,8 +63,8 @@ class Arrays(Mapping[str, np.ndarray]):
 class Probe:
     """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
 
-    `anchors`, None without a trajectory. Of the first framework also `nudged`, `nudged_anchors` and, if it offers
-    float64, `referee`; None elsewhere.
+    `anchors` and `final`, None without a trajectory. Of the first framework also `nudged`, `nudged_anchors` and, if it
+    offers float64, `referee`; None elsewhere.
     """
 
     def __init__(self, folder: str | Path):
@@ -74,9 +74,9 @@ class Probe:
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
-        self.anchors, self.nudged, self.nudged_anchors, self.referee = (
+        self.anchors, self.final, self.nudged, self.nudged_anchors, self.referee = (
             Arrays(file) if (file := self.folder / f"{name}.npz").exists() else None
-            for name in ("anchors", "nudged", "nudged_anchors", "referee")
+            for name in ("anchors", "final", "nudged", "nudged_anchors", "referee")
         )
 
     @property

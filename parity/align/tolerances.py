@@ -68,7 +68,9 @@ TOLERANCES = {
     "gradient": Tolerance(
         1e-3, "A hundred layers forward and back, on every batch; or five times the drift of rounding.", peak=1e-2
     ),
-    "gradient median": Tolerance(1e-4, "The median over parameters: what a few kinks do not reach."),
+    "gradient median": Tolerance(
+        1e-5, "The median over parameters, on the batch where it is smallest; or five times the drift of rounding."
+    ),
     "gradient cosine": Tolerance(1e-5, "1 - cosine: half the square of the relative difference, with room for scale."),
     "zero gradient": Tolerance(
         1e-6,

@@ -86,7 +86,8 @@ def gradients(first: Probe, second: Probe) -> Rung:
 
     A ReLU whose input is within rounding of zero switches on in one framework only; that one unit moves a channel's
     gradient by up to a percent, and every gradient before it. It is another unit on every batch, whereas a mistake
-    shows on all of them: on its best batch a parameter has to agree to the plain tolerance.
+    shows on all of them: on its best batch a parameter has to agree to the plain tolerance, and so has the median
+    over parameters, which one unit near the loss can move too, because every gradient before it passes through.
     """
     rung, tolerance = Rung(6, "gradients"), TOLERANCES["gradient"]
     count = first.about["settings"]["steps"]
@@ -112,8 +113,9 @@ def gradients(first: Probe, second: Probe) -> Rung:
         rung.tensors(found, allowed.limit, allowed.peak, f"batch {k + 1}:")
         for d in sorted(found, key=lambda d: d.cosine)[:1]:
             rung.number(max(0.0, 1 - d.cosine), cosine.limit, "1 - cosine", f"{d.name}: cosine {d.cosine:.9f}")
-        where = f"median over parameters, batch {k + 1}"
-        rung.number(_median(found) or 0.0, middle.limit, "median relative L2", where)
+    medians = [_median(found) or 0.0 for found in batches]
+    where = f"median over parameters, batch {int(np.argmin(medians or [0])) + 1}"
+    rung.number(min(medians, default=0.0), middle.limit, "median relative L2", where)
     best = _best(batches)
     rung.tensors(_judged(best, tolerance), tolerance.limit, tolerance.peak, "best batch:")
     rung.compared = len(best)

@@ -31,7 +31,7 @@ SCORES = np.float32(np.stack([np.linspace(1, 0, 12).reshape(6, 2)] * 2))  # [B, 
 
 
 def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
-    """Write a probe. `changes` are functions by file: eval, train, batches, anchors and nudged take the
+    """Write a probe. `changes` are functions by file: eval, train, batches, anchors, final and nudged take the
     arrays, about takes probe.json."""
     queries = {"output/topk_ind": np.array([[0, 1, 2], [0, 1, 2]])}
     outputs = {"output/pred_logits": np.arange(18, dtype=np.float32).reshape(2, 3, 3)}
@@ -48,6 +48,7 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         | queries | match | step | moved,
     }  # fmt: skip
     arrays["anchors"] = {"1/total": np.float64(3.0), "1/loss/loss_box": np.float64(1.0), "1/norms": np.float64([3, 4])}
+    arrays["final"] = {name: array.copy() for name, array in found.items()}
     arrays["nudged"] = {name: array.copy() for name, array in arrays["train"].items()}
     about = {
         "framework": framework,

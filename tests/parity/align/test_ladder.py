@@ -73,6 +73,7 @@ def put(path, value):
         (2, "different files", {"about": put(("weights", "file_sha256"), "x")}),
         (3, "output pred_logits", {"eval": scale("output/pred_logits", 1.01)}),
         (4, "image 1: 1 of 3 without a partner, first label 0", {"eval": scale("detections/img1/scores", 0.9, 1)}),
+        (4, "trained, image 0: 1 of 3 without a partner", {"final": scale("detections/img0/boxes", 1.1, 0)}),
         (5, "loss/loss_box", {"train": scale("loss/loss_box", 1.001)}),
         (5, "match main/img0: [(0, 0), (0, 1)", {"train": put(("match/main/img0/tgt",), np.int64([0, 1]))}),
         (6, "stem.weight[1, 0]: 0.5 and -0.5", {"train": scale("step0/grad/stem.weight", -1, (1, 0))}),
@@ -191,6 +192,16 @@ def test_exchanged_queries_of_different_scores_fail(tmp_path):
     alignment = judged(tmp_path, eval=exchanged)
     assert failed(alignment) == [3]
     assert "picked in another order for no tie: 2 ranks, image 0" in failures(alignment)[0]
+
+
+def test_detections_that_are_not_there_are_not_compared(tmp_path):
+    def nothing(arrays):
+        for name in [name for name in arrays if name.startswith("detections/")]:
+            arrays[name] = arrays[name][:0]
+
+    none = {"eval": nothing, "final": nothing}
+    rung = judged(tmp_path, none, **none)["rungs"][4]
+    assert (rung["verdict"], rung["where"]) == ("skipped", "neither framework detects anything on these images")
 
 
 def two_batches(*kinks: int):
