@@ -7,6 +7,7 @@ in /etc/slurm, because the steps of a job do not see SLURM_CONF; a machine with 
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -102,8 +103,10 @@ class SlurmProject(Project):
         command += ["--slurm-init-seconds-before-status-checks", "1", *arguments]
         with open(self.folder / "said.txt", "a") as said:
             process = subprocess.Popen(
-                command, cwd=self.folder, stdout=said, stderr=subprocess.STDOUT, env=os.environ | environment
-            )
+                command, cwd=self.folder, stdout=said, stderr=subprocess.STDOUT, env=os.environ | environment,
+                # tests that were started in the background ignore Ctrl-C, and so would everything they start
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
         self.started.append(process)
         return process
 
