@@ -60,6 +60,10 @@ def test_scancel_and_ctrl_c_leave_checkpoints_and_the_same_command_goes_on(clust
     until(lambda: training(project), "the second training")
     running.send_signal(signal.SIGINT)
     assert running.wait(300) == 1, project.said()
+    # Snakemake cancels its jobs, but not one whose state it is just asking for (docs/cluster.md); on a busy machine it
+    # asks most of the time.
+    if left := cluster.queue():
+        subprocess.run(["scancel", *left], check=True)
     until(lambda: not cluster.queue(), "an empty queue")
     assert project.start(*TRAIN).wait(300) == 0, project.said()
     assert resumed(project) == [False, False, True]
