@@ -86,14 +86,17 @@ def gradients(first: Probe, second: Probe) -> Rung:
 
     A ReLU whose input is within rounding of zero switches on in one framework only; that one unit moves a channel's
     gradient by up to a percent, and every gradient before it. It is another unit on every batch, whereas a mistake
-    shows on all of them: on its best batch a parameter has to agree to the plain tolerance, and so has the median
-    over parameters, which one unit near the loss can move too, because every gradient before it passes through.
+    shows on all of them: on its best batch a parameter has to agree as well as the first framework agrees with itself
+    on its best batch, and so has the median over parameters, which one unit near the loss can move too, because every
+    gradient before it passes through.
     """
     rung, tolerance = Rung(6, "gradients"), TOLERANCES["gradient"]
     count = first.about["settings"]["steps"]
-    own = [_gradients(first.train, again, k)[0] for again in first.again for k in range(count)]
-    drift = Drift([d for found in own for d in found])
-    middle = TOLERANCES["gradient median"].widened(_median(found) or 0.0 for found in own)
+    runs = [[_gradients(first.train, again, k)[0] for k in range(count)] for again in first.again]
+    drift = Drift([d for run in runs for found in run for d in found])
+    middle = TOLERANCES["gradient median"].widened(min(_median(found) or 0.0 for found in run) for run in runs)
+    least = Drift([d for run in runs for d in _best(run)])
+    plain = tolerance.widened(least.limits, least.peaks)
     allowed = tolerance.widened(drift.limits, drift.peaks)
     cosine = TOLERANCES["gradient cosine"].widened(max(0.0, 1 - d.cosine) for d in drift.differences)
     batches: list[list[Difference]] = []
@@ -117,7 +120,7 @@ def gradients(first: Probe, second: Probe) -> Rung:
     where = f"median over parameters, batch {int(np.argmin(medians or [0])) + 1}"
     rung.number(min(medians, default=0.0), middle.limit, "median relative L2", where)
     best = _best(batches)
-    rung.tensors(_judged(best, tolerance), tolerance.limit, tolerance.peak, "best batch:")
+    rung.tensors(_judged(best, plain), plain.limit, plain.peak, "best batch:")
     rung.compared = len(best)
     rung.details |= {
         "zero": sorted(zeros - {d.name for d in best}),
