@@ -6,7 +6,7 @@
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
-# make curves     figures of the runs of $(MODEL) again, from their logs
+# make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
 # make bench      step time and latency of both frameworks side by side
 # make envs       only build the environments
@@ -61,7 +61,8 @@ validate: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/validate.py $(RUN) $(WEIGHTS)
 
 curves: workflow-env
-	$(WORKFLOW)/snakemake --cores $(CORES) --forcerun collect --until figures results/$(MODEL)/report.md $(ARGS)
+	@$(WORKFLOW)/python workflow/scripts/make_figures.py --comparison results/$(MODEL)/comparison.json --out results/$(MODEL) \
+		--only loss loss_smoothed loss_components ap_curves ap_smoothed ar_curves learning_rate epoch_time
 
 sweep: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/sweep.py --model $(MODEL) $(if $(SIZES),--sizes $(SIZES)) -- --cores $(CORES) $(ARGS)

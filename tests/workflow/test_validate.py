@@ -16,3 +16,9 @@ def test_make_says_what_a_run_is():
     done = subprocess.run(["make", "-s", "validate", "RUN=nowhere"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert "RUN=nowhere is no folder of a run" in done.stderr
+
+
+def test_curves_are_drawn_from_logs_and_train_nothing():
+    done = subprocess.run(["make", "-n", "curves", "MODEL=detr"], cwd=ROOT, capture_output=True, text=True)
+    drawing = [line for line in done.stdout.splitlines() if "results/detr" in line]
+    assert len(drawing) == 1 and "make_figures.py" in drawing[0] and "snakemake" not in drawing[0]

@@ -13,6 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from make_venv import venv_path
+
 from parity.config import ROOT, load_run
 from parity.errors import UserError
 from parity.evaluate import METRICS
@@ -33,7 +35,11 @@ def main() -> int:
     out = options.run / "validation" / weights.stem
     out.mkdir(parents=True, exist_ok=True)
     framework, found = run["framework"], out / "detections.json"
-    predict = [ROOT / f".venvs/{framework}/bin/python", "-m", f"{framework}_impl", "predict"]
+    python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
+    if not python.exists():
+        print(f"{python}: the environment of {framework} is not there; `make envs` builds it", file=sys.stderr)
+        return 2
+    predict = [python, "-m", f"{framework}_impl", "predict"]
     predict += ["--config", options.run / "run.yaml", "--weights", weights, "--out", found]
     annotations = Path(run["data"]["root"]) / "annotations/val.json"
     score = [sys.executable, ROOT / "workflow/scripts/evaluate.py", "--annotations", annotations]
