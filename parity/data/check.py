@@ -136,4 +136,5 @@ class CheckFailed(UserError):
         self.report = report
         first, *others = report.having(STOP)
         more = f" (and {len(others)} more problems like this)" if others else ""
-        super().__init__(f"{first.file}: {first.message}{more}")
+        entry = f"{first.id}: " if first.id and not first.id.isdigit() else ""
+        super().__init__(f"{first.file}: {entry}{first.message}{more}")

@@ -50,7 +50,7 @@ def check_document(document: dict[str, Any], path: Path, folder: Path, split: st
     return document | {"images": list(images.values()), "annotations": kept}
 
 
-def _without(message: str, path: Path) -> str:
+def _without(message: str, path: Path | str) -> str:
     return message.removeprefix(f"{path}: ")
 
 
@@ -61,7 +61,7 @@ def _categories(entries: list[Any], path: Path, split: str, report: Report) -> d
         try:
             category = coco.category(entry, where)
         except UserError as error:
-            report.add("annotation file", split, path, where, str(error))
+            report.add("annotation file", split, path, where, _without(str(error), where))
             continue
         if category.id in found:
             report.add("duplicate id", split, path, where, f"category id {category.id} is used twice")
@@ -88,10 +88,10 @@ def _images(
         try:
             identity, name, _, _ = coco.image_entry(entry, where)
         except coco.UnsafePath as error:
-            report.add("unsafe path", split, path, where, str(error))
+            report.add("unsafe path", split, path, where, _without(str(error), where))
             continue
         except UserError as error:
-            report.add("annotation file", split, path, where, str(error))
+            report.add("annotation file", split, path, where, _without(str(error), where))
             continue
         if identity in named:
             report.add("duplicate id", split, path, where, f"image id {identity} is used twice")
@@ -156,7 +156,7 @@ def _box_stays(box: Any, image: dict[str, Any], path: Path, split: str, where: s
     try:
         x, y, w, h = coco.finite_box(box, where)
     except UserError as error:
-        report.add("box not finite", split, path, where, _without(str(error), Path(where)))
+        report.add("box not finite", split, path, where, _without(str(error), where))
         return False
     width, height = image["width"], image["height"]
     at = f"image {image['id']} ({image['file_name']}), box {[x, y, w, h]}"

@@ -6,6 +6,7 @@ used are taken out of annotations and folder.
 
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ ALIKE = 2  # differing bits of 64 up to which two images count as near duplicate
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
 EXTENSIONS |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".jpg", ".jpeg", ".mpo")}
 ORIENTATION = 0x0112
+HEADERS = (
+    threading.Lock()
+)  # what Pillow warns of while it reads a header belongs to that header; warnings know no thread
 
 
 @dataclass
@@ -103,12 +107,12 @@ def look(path: Path, width: int, height: int) -> Facts:
     facts.sha256 = hashlib.sha256(content).hexdigest()
     del content
     try:
-        with Image.open(path) as picture:
+        picture, turned = _open(path, add)
+        with picture:
             found = picture.size
             if found[0] * found[1] > MOST_PIXELS:
                 add("image too large", f"{found[0]} x {found[1]} pixels, the limit is {MOST_PIXELS // 10**6} million")
                 return facts
-            turned = _orientation(picture, add)
             if found != (width, height):
                 hint = ", the annotations were made on the upright view" if turned and found == (height, width) else ""
                 add("image size", f"is {found[0]} x {found[1]} pixels, annotated as {width} x {height}{hint}")
@@ -128,6 +132,21 @@ def look(path: Path, width: int, height: int) -> Facts:
         bits = np.diff(np.asarray(grey, np.int16), axis=1).ravel() > 0
         facts.hash = int("".join("1" if bit else "0" for bit in bits), 2)
     return facts
+
+
+def _open(path: Path, add: Add) -> tuple[Image.Image, bool]:
+    """The image, nothing of it decoded, and whether a viewer would turn it by a quarter.
+
+    Pillow only warns of EXIF that is cut short, and reads what there is.
+    """
+    with HEADERS, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        picture = Image.open(path)
+        turned = _orientation(picture, add)
+    corrupt = next((str(w.message).strip() for w in said if "EXIF" in str(w.message)), None)
+    if corrupt:
+        add("EXIF invalid", corrupt)
+    return picture, turned
 
 
 def _orientation(picture: Image.Image, add: Add) -> bool:
