@@ -4,7 +4,7 @@
 # make lint       ruff, snakefmt, snakemake --lint
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
-# make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md
+# make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
 # make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
@@ -55,6 +55,7 @@ preview: workflow-env
 
 overfit: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/overfit/$(MODEL)/report.md --configfile config/presets/overfit20.yaml $(ARGS)
+	@$(WORKFLOW)/python workflow/scripts/show_overfit.py results/overfit/$(MODEL)/comparison.json
 
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }

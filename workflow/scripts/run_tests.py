@@ -16,7 +16,9 @@ from make_venv import ROOT, venv_path
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run
-    "project": [("workflow", [*PYTEST, "tests/test_imports.py", "tests/test_twins.py", "tests/test_continued.py"])],
+    "project": [
+        ("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in ("imports", "twins", "continued", "overfit"))])
+    ],
     "parity": [("workflow", [*PYTEST, "tests/parity"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
