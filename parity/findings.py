@@ -8,7 +8,7 @@ from parity.audit import Audit, audit
 from parity.comparison import Comparison, Run
 from parity.errors import UserError
 from parity.image_bootstrap import ImageBootstrap, compare
-from parity.stats import Verdict, ratio_of_medians, tost_paired
+from parity.stats import Verdict, on_another_machine, ratio_of_medians, tost_paired
 
 SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
     "inference latency": ("latency", "total"),
@@ -83,8 +83,15 @@ def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[s
         for name, (section, key) in SPEED.items():
             first, second = (samples(p, section, key) for p in (reference, profile))
             if first and second:
-                result[name, setting] = ratio_of_medians(first, second, comparison.margins["latency"])
+                verdict = ratio_of_medians(first, second, comparison.margins["latency"])
+                result[name, setting] = on_another_machine(verdict, drift(reference, profile, section))
     return result
+
+
+def drift(reference: dict, profile: dict, section: str) -> float:
+    """How many times as long the machine took for a fixed computation during `profile`; 1 where not recorded."""
+    first, second = (samples(p, "machine", section) for p in (reference, profile))
+    return float(np.median(second) / np.median(first)) if first and second else 1.0
 
 
 def same_weights(

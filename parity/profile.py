@@ -3,7 +3,7 @@
 Inference is timed image by image at batch size 1, split into preprocessing (read, decode, resize), forward (from the
 arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
 second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
-framework.
+framework. Before, between and after, a fixed computation shows how fast the machine itself is (`machine_speed`).
 """
 
 import argparse
@@ -21,6 +21,7 @@ from parity.data.loader import Loader
 from parity.draws import Draws
 from parity.files import write_json
 from parity.framework import Batch, Framework
+from parity.machine_speed import reference_times
 from parity.meter import METER, Meter
 from parity.record import host, now, parameter_counts
 from parity.schedule import ema_decay
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     if args.ops:
         configuration["framework_options"] = {**configuration["framework_options"], "ops": args.ops}
     begun, load_before = now(), os.getloadavg()[0]
+    before = reference_times()  # its memory is given back before any is measured
     with Meter() as meter:
         framework = framework_of(configuration, framework_class, args.config)
         framework.seed(configuration["seed"])
@@ -74,10 +76,12 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
         latency, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
+        between = reference_times()
         counts, macs = parameter_counts(framework.tensors()), framework.macs(batch)
         meter.peak()
         training = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
         training_peak = meter.peak()
+        after = reference_times()
     size = configuration["train"]["batch_size"]
     report = {
         "framework": framework_class.name,
@@ -106,6 +110,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
             "device_peak_bytes": framework.device_memory(),
             "meter": METER,
         },
+        "machine": {"latency": before + between, "train": between + after},
         "load": {"before": load_before, "after": os.getloadavg()[0]},
         "span": [begun, now()],
     }

@@ -7,7 +7,7 @@ Verdicts follow the two one-sided tests (TOST; Schuirmann 1987) and their mirror
 A difference that is real but smaller than the margin is therefore *equivalent*; that is what a margin means.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,8 @@ def ratio_of_medians(first: list[float], second: list[float], margin: float, sam
     """Equivalence of median(second) / median(first) with 1 within a factor of 1 + margin.
 
     Moving-block bootstrap (blocks of n^(1/3) consecutive samples), because neighbouring timings are correlated. The
-    interval covers the noise inside the two measured processes, not other machines or other days.
+    interval covers the noise inside the two measured processes, not other machines or other days; `on_another_machine`
+    judges whether the machine stayed as fast.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     n = int(min(len(a), len(b)))
@@ -123,6 +124,14 @@ def ratio_of_medians(first: list[float], second: list[float], margin: float, sam
     how = f"about {needed} samples would settle it" if needed else "more samples would hardly settle it"
     reason = f"{interval} crosses {band} with {n} samples; {how}"
     return Verdict("inconclusive", estimate, low, high, margin, n, "ratio", needed, reason, "crosses")
+
+
+def on_another_machine(verdict: Verdict, drift: float) -> Verdict:
+    """The verdict on two timings between which the machine itself became `drift` times as slow, beyond the margin."""
+    if max(drift, 1 / drift) <= 1 + verdict.margin:
+        return verdict
+    reason = f"the machine itself took {drift:.2f} times as long for a fixed computation meanwhile; measure again"
+    return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code="machine")
 
 
 def _block_medians(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:

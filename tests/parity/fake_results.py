@@ -248,6 +248,7 @@ def _profile(framework: str, setting: str) -> dict[str, Any]:
         "first": {"import": 1.0, "build": 0.5, "forward": 2.0 * slow, "step": 9.0 * slow, "second_step": 0.4 * slow},
         "throughput": {"inference_images_per_second": 43 / slow, "train_images_per_second": 12 / slow},
         "memory": {"inference_peak_mb": 300.0 * slow, "train_peak_mb": 700.0 * slow, "meter": "fake meter"},
+        "machine": {"latency": [0.004] * 40, "train": [0.004] * 40},
         "load": {"before": 0.1, "after": 1.0},
         "span": [f"2000-01-01T{hour}:00:00+00:00", f"2000-01-01T{hour}:00:30+00:00"],
     }

@@ -102,6 +102,22 @@ def test_a_busy_machine_is_hedged(tmp_path):
     assert "load beyond the measured process: jittor 3.0" in text
 
 
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "the machine itself took 1.20 times as long"), ("zh", "请重新测量")]
+)
+def test_a_machine_that_was_slower_meanwhile_settles_nothing(tmp_path, language, words):
+    comparison = load(fake_results.make(tmp_path))
+    before = find(comparison, bootstrap_samples=0).speed
+    comparison.profiles["jittor"]["machine"]["latency"] = [0.0048] * 40
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), language)
+    assert words in opening(text)
+    assert findings.speed["inference latency", "jittor"].code == "machine"
+    assert findings.speed["training step", "jittor"] == before["training step", "jittor"]
+    del comparison.profiles["torch"]["machine"]  # a measurement of an earlier version
+    assert find(comparison, bootstrap_samples=0).speed == before
+
+
 def test_a_load_within_the_threshold_is_no_warning(tmp_path):
     comparison = load(fake_results.make(tmp_path))
     limit = comparison.profiles["jittor"]["threads"] + findings_module.IDLE

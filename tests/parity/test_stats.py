@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from parity.stats import MAX_SEEDS, ratio_of_medians, seeds_needed, smooth, summary, tost_paired
+from parity.stats import MAX_SEEDS, on_another_machine, ratio_of_medians, seeds_needed, smooth, summary, tost_paired
 
 
 def test_tost_matches_a_hand_computed_interval():
@@ -89,3 +89,12 @@ def test_summary_of_known_samples():
     numbers = summary(list(range(101)))
     assert (numbers["p50"], numbers["p90"], numbers["p99"], numbers["n"]) == (50, 90, 99, 101)
     assert summary([])["mean"] is None
+
+
+@pytest.mark.parametrize("drift", [1.2, 1 / 1.2])
+def test_a_machine_that_changed_its_speed_settles_nothing(drift):
+    slower = ratio_of_medians([0.1] * 20, [0.2] * 20, 0.05)
+    assert slower.verdict == "different" and on_another_machine(slower, 1.04) is slower
+    unclear = on_another_machine(slower, drift)
+    assert (unclear.verdict, unclear.code, unclear.estimate) == ("inconclusive", "machine", 2.0)
+    assert f"{drift:.2f} times as long" in unclear.reason

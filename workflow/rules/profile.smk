@@ -41,6 +41,8 @@ rule profile:
     conda:
         lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
     threads: lambda w: workflow.resource_settings.cores or config["threads"]
+    # One right after the other, before the trainings: the machine is not equally fast at all times.
+    priority: 10
     resources:
         gpu=GPU,
         device=config["device"],
