@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--setting", help="Name of what is measured, for example jittor-stock; the framework by default."
     )
     parser.add_argument("--ops", choices=["fast", "stock"], help="Operators to use instead of the configured ones.")
-    parser.add_argument("--images", type=int, default=50, help="Latency samples to take.")
-    parser.add_argument("--steps", type=int, default=10, help="Training steps to take, for each of the two series.")
+    parser.add_argument("--images", type=int, default=100, help="Latency samples to take.")
+    parser.add_argument("--steps", type=int, default=20, help="Training steps to take, for each of the two series.")
     parser.add_argument("--warmup", type=int, default=5, help="Images and steps to run before anything is timed.")
 
 
