@@ -95,13 +95,14 @@ class SlurmProject(Project):
     def __init__(self, folder: Path):
         super().__init__(folder)
         self.started: list[subprocess.Popen] = []
+        self.record = folder / "said.txt"
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
         """Snakemake with the project's profile and what a cluster without accounting needs, beside the test."""
         command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--latency-wait", "5"]
         command += ["--slurm-no-account", "--slurm-status-command", "squeue"]
         command += ["--slurm-init-seconds-before-status-checks", "1", *arguments]
-        with open(self.folder / "said.txt", "a") as said:
+        with open(self.record, "a") as said:
             process = subprocess.Popen(
                 command, cwd=self.folder, stdout=said, stderr=subprocess.STDOUT, env=os.environ | environment,
                 # tests that were started in the background ignore Ctrl-C, and so would everything they start
@@ -111,7 +112,15 @@ class SlurmProject(Project):
         return process
 
     def said(self) -> str:
-        return (self.folder / "said.txt").read_text()
+        return self.record.read_text()
+
+    def stop(self, cluster: Cluster) -> None:
+        """End what a failed test left running."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+        for number in cluster.queue():
+            subprocess.run(["scancel", number])
 
 
 @pytest.fixture(scope="session")
@@ -151,8 +160,4 @@ def project(cluster, tmp_path):
     """A project of the test's own; what a failed test left running is stopped."""
     made = SlurmProject(tmp_path)
     yield made
-    for process in made.started:
-        if process.poll() is None:
-            process.kill()
-    for number in cluster.queue():
-        subprocess.run(["scancel", number])
+    made.stop(cluster)
