@@ -19,8 +19,14 @@ ANCHORS = 10  # states of the first framework, evenly spread over the trajectory
 
 
 def anchor_steps(steps: int) -> list[int]:
-    """The optimiser steps (counted from 1) before which the weights are kept; the last step is one of them."""
-    return sorted({round(step) for step in np.linspace(1, steps, min(ANCHORS, steps))})
+    """The optimiser steps (counted from 1) before which the weights are kept; the last step is one of them.
+
+    The first step is none, unless it is the only one: a box head whose last layer begins as zero predicts a denoising
+    box as it was given, and where that is cut at the image border like its target, the gradient of GIoU there is
+    whichever side of a maximum rounding picks. Its loss is compared by the free runs, gradients at shaken weights by
+    rung 6.
+    """
+    return sorted({round(step) for step in np.linspace(min(2, steps), steps, min(ANCHORS, steps))})
 
 
 class Keeper:

@@ -15,6 +15,7 @@ from conftest import ROOT, SlurmProject
 
 SETTINGS = {
     "checkpoint_minutes": 0,  # one at the end of every epoch
+    "threads": 1,  # jobs overlap on a node that pretends to have 8 cores
     "data": {"name": "few", "synthetic": {"train_images": 16, "val_images": 8, "image_size": [48, 64]}},
     "align": {"images": 1, "steps": 1, "trajectory_steps": 2},
     "profile": {"images": 4, "steps": 2, "warmup": 2, "stock": False},
