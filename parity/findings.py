@@ -1,5 +1,6 @@
 """What the numbers of a comparison say: audit, verdicts, same-weights differences. Computed once, used everywhere."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,7 @@ from parity.audit import Audit, audit
 from parity.comparison import Comparison, Run
 from parity.errors import UserError
 from parity.image_bootstrap import ImageBootstrap, compare
-from parity.stats import Verdict, on_another_machine, ratio_of_medians, tost_paired
+from parity.stats import Verdict, ratio_of_medians, tost_paired, withheld
 
 SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
     "inference latency": ("latency", "total"),
@@ -17,7 +18,7 @@ SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
 }
 
 
-IDLE = 0.5  # load average beyond a measurement's own threads that an idle machine may have
+IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake waits, the system tidies up
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
 
 
 def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[str, str], Verdict]:
-    """Every measured setting against the baseline's profile."""
+    """Every measured setting against the baseline's profile; nothing is concluded from a disturbed measurement."""
     reference = comparison.profiles.get(baseline or "")
     if reference is None:
         return {}
@@ -84,8 +85,22 @@ def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[s
             first, second = (samples(p, section, key) for p in (reference, profile))
             if first and second:
                 verdict = ratio_of_medians(first, second, comparison.margins["latency"])
-                result[name, setting] = on_another_machine(verdict, drift(reference, profile, section))
+                why = disturbance(comparison, (baseline, setting), section) if verdict.low is not None else None
+                result[name, setting] = withheld(verdict, *why) if why else verdict
     return result
+
+
+def disturbance(comparison: Comparison, settings: tuple[str, str], section: str) -> tuple[str, str] | None:
+    """(code, reason) why the times of two settings say nothing about the frameworks; None when they do."""
+    unequal = profile_conditions(comparison, settings)
+    if unequal:
+        return "unequal", f"they were measured under unequal conditions ({'; '.join(unequal)})"
+    if set(settings) & set(busy(comparison)):
+        return "busy", "the machine was not idle while they were measured; measure again"
+    slower = drift(*(comparison.profiles[setting] for setting in settings), section)
+    if max(slower, 1 / slower) > 1 + comparison.margins["latency"]:
+        return "machine", f"the machine itself took {slower:.2f} times as long for a fixed computation; measure again"
+    return None
 
 
 def drift(reference: dict, profile: dict, section: str) -> float:
@@ -120,8 +135,9 @@ def samples(profile: dict, section: str, key: str) -> list[float]:
     return [float(v) for v in values if v is not None and np.isfinite(v)]
 
 
-def profile_conditions(comparison: Comparison) -> list[str]:
-    """Conditions that two profiles do not share and that decide speed, each as "name: values"."""
+def profile_conditions(comparison: Comparison, settings: Iterable[str] | None = None) -> list[str]:
+    """Conditions that decide speed and that `settings` (all profiles) do not share, each as "name: values"."""
+    profiles = {setting: comparison.profiles[setting] for setting in settings or comparison.profiles}
     conditions = {
         "device": lambda p: p.get("device"),
         "threads": lambda p: p.get("threads"),
@@ -133,25 +149,16 @@ def profile_conditions(comparison: Comparison) -> list[str]:
     }
     result = []
     for name, read in conditions.items():
-        values = {setting: read(profile) for setting, profile in comparison.profiles.items()}
+        values = {setting: read(profile) for setting, profile in profiles.items()}
         if len({str(value) for value in values.values()}) > 1:
             result.append(f"{name}: " + ", ".join(f"{setting} {value}" for setting, value in values.items()))
     return result
 
 
 def busy(comparison: Comparison) -> dict[str, float]:
-    """Settings that did not have the machine to themselves, and the load average beyond their own threads.
-
-    A load average remembers minutes: before a profile it may still hold the training that ran just before with as many
-    threads, so only what exceeds the threads counts.
-    """
-    result = {}
-    for setting, profile in comparison.profiles.items():
-        load = profile.get("load") or {}
-        excess = max(load.get("before") or 0.0, load.get("after") or 0.0) - (profile.get("threads") or 1)
-        if excess > IDLE:
-            result[setting] = round(float(excess), 2)
-    return result
+    """Settings that did not have the machine to themselves, and how many cores something else kept busy meanwhile."""
+    cores = {setting: profile.get("others") or 0.0 for setting, profile in comparison.profiles.items()}
+    return {setting: round(float(value), 2) for setting, value in cores.items() if value > IDLE}
 
 
 def overlaps(comparison: Comparison) -> list[tuple[str, str]]:

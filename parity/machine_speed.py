@@ -1,12 +1,16 @@
-"""How fast the machine itself is at the moment: a fixed computation that belongs to no framework.
+"""What the machine itself did during a measurement: how fast it was, and how much of it went to something else.
 
-Processors change their clock and virtual machines share their cores, without any trace in the load average. Measured
-beside every profile, this tells a slower framework from a slower minute. Both environments pin the same NumPy.
+Processors change their clock and virtual machines share their cores, without any trace in the load average: a fixed
+computation that belongs to no framework, measured beside every profile, tells a slower framework from a slower minute.
+Both environments pin the same NumPy. A load average also remembers minutes, so that the compiler that ran before would
+make a machine look busy; processor time that others used in between does not.
 """
 
+import os
 import time
 
 import numpy as np
+import psutil
 
 ROUNDS = 20
 ARITHMETIC = 400_000  # numbers whose exponentials are taken: a few milliseconds, inside the caches
@@ -24,3 +28,34 @@ def reference_times(rounds: int = ROUNDS) -> list[float]:
         np.copyto(there, here)
         times.append(round(time.perf_counter() - begun, 7))
     return times[1:]  # the first repetition finds cold caches
+
+
+class Others:
+    """How many cores something else kept busy since this was made, on average; children of this process are its own."""
+
+    def __init__(self) -> None:
+        self.begun, self.everything, self.own = time.perf_counter(), _everything(), _own()
+
+    def cores(self) -> float:
+        """Average number of cores, 0 or more."""
+        elapsed = time.perf_counter() - self.begun
+        return max(0.0, (_everything() - self.everything - (_own() - self.own)) / elapsed) if elapsed > 0 else 0.0
+
+
+def _everything() -> float:
+    """Seconds of processor time that all processes of the machine have used."""
+    times = psutil.cpu_times()._asdict()
+    counted = {"guest", "guest_nice"}  # in user and nice already
+    return sum(value for name, value in times.items() if name not in {"idle", "iowait"} | counted)
+
+
+def _own() -> float:
+    """Seconds of processor time that this process and its children, ended or not, have used."""
+    mine, total = os.times(), 0.0
+    for child in psutil.Process().children(recursive=True):
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return mine.user + mine.system + mine.children_user + mine.children_system + total

@@ -3,7 +3,8 @@
 Inference is timed image by image at batch size 1, split into preprocessing (read, decode, resize), forward (from the
 arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
 second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
-framework. Before, between and after, a fixed computation shows how fast the machine itself is (`machine_speed`).
+framework. Before, between and after, a fixed computation shows how fast the machine itself is (`machine_speed`), and
+how much of it something else used is recorded.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from parity.data.loader import Loader
 from parity.draws import Draws
 from parity.files import write_json
 from parity.framework import Batch, Framework
-from parity.machine_speed import reference_times
+from parity.machine_speed import Others, reference_times
 from parity.meter import METER, Meter
 from parity.record import host, now, parameter_counts
 from parity.schedule import ema_decay
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     configuration = load_run(args.config)
     if args.ops:
         configuration["framework_options"] = {**configuration["framework_options"], "ops": args.ops}
-    begun, load_before = now(), os.getloadavg()[0]
+    begun, load_before, others = now(), os.getloadavg()[0], Others()
     before = reference_times()  # its memory is given back before any is measured
     with Meter() as meter:
         framework = framework_of(configuration, framework_class, args.config)
@@ -112,6 +113,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         },
         "machine": {"latency": before + between, "train": between + after},
         "load": {"before": load_before, "after": os.getloadavg()[0]},
+        "others": round(others.cores(), 3),
         "span": [begun, now()],
     }
     write_json(args.out, report)

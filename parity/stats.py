@@ -94,8 +94,8 @@ def ratio_of_medians(first: list[float], second: list[float], margin: float, sam
     """Equivalence of median(second) / median(first) with 1 within a factor of 1 + margin.
 
     Moving-block bootstrap (blocks of n^(1/3) consecutive samples), because neighbouring timings are correlated. The
-    interval covers the noise inside the two measured processes, not other machines or other days; `on_another_machine`
-    judges whether the machine stayed as fast.
+    interval covers the noise inside the two measured processes, not other machines or other days; what disturbed a
+    measurement is for `withheld`.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     n = int(min(len(a), len(b)))
@@ -126,12 +126,9 @@ def ratio_of_medians(first: list[float], second: list[float], margin: float, sam
     return Verdict("inconclusive", estimate, low, high, margin, n, "ratio", needed, reason, "crosses")
 
 
-def on_another_machine(verdict: Verdict, drift: float) -> Verdict:
-    """The verdict on two timings between which the machine itself became `drift` times as slow, beyond the margin."""
-    if max(drift, 1 / drift) <= 1 + verdict.margin:
-        return verdict
-    reason = f"the machine itself took {drift:.2f} times as long for a fixed computation meanwhile; measure again"
-    return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code="machine")
+def withheld(verdict: Verdict, code: str, reason: str) -> Verdict:
+    """The verdict on samples whose measurement was disturbed: estimate and interval stay, the conclusion goes."""
+    return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code=code)
 
 
 def _block_medians(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:

@@ -313,6 +313,7 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
         rows += [(what, f"version {key}", value) for key, value in (profile.get("versions") or {}).items()]
         rows += [(what, f"host {key}", value) for key, value in (profile.get("host") or {}).items()]
         rows += [(what, f"load {key}", value) for key, value in (profile.get("load") or {}).items()]
+        rows += [(what, "cores busy with something else", profile.get("others"))]
         for section, times in (profile.get("machine") or {}).items():
             rows.append(
                 (what, f"fixed computation beside {section}, median (ms)", round(1e3 * float(np.median(times)), 3))

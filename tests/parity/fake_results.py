@@ -43,7 +43,9 @@ def make(
             runs.append({"framework": framework, "seed": seed, "dir": str(folder), "cross": cross})
         settings = ("jittor", "jittor-stock") if framework == "jittor" else (framework,)
         for setting in settings:
-            profiles[setting] = str(_write(root / "fakedet/profile" / f"{setting}.json", _profile(framework, setting)))
+            profiles[setting] = str(
+                _write(root / "fakedet/profile" / f"{setting}.json", profile_of(framework, setting))
+            )
     index = {
         "model": "fakedet",
         "title": "FakeDet",
@@ -223,7 +225,7 @@ def _dataset(folder: Path) -> Path:
     return folder
 
 
-def _profile(framework: str, setting: str) -> dict[str, Any]:
+def profile_of(framework: str, setting: str) -> dict[str, Any]:
     rng = np.random.default_rng(len(setting))
     slow, hour = {"torch": (1.0, "01"), "jittor": (1.08, "02"), "jittor-stock": (1.9, "03")}[setting]
     forward = (0.02 * slow * (1 + 0.05 * rng.standard_normal(60))).tolist()
@@ -250,6 +252,7 @@ def _profile(framework: str, setting: str) -> dict[str, Any]:
         "memory": {"inference_peak_mb": 300.0 * slow, "train_peak_mb": 700.0 * slow, "meter": "fake meter"},
         "machine": {"latency": [0.004] * 40, "train": [0.004] * 40},
         "load": {"before": 0.1, "after": 1.0},
+        "others": 0.02,
         "span": [f"2000-01-01T{hour}:00:00+00:00", f"2000-01-01T{hour}:00:30+00:00"],
     }
 

@@ -1,9 +1,34 @@
-"""The reference computation is run as often as asked; how long it takes is nobody's business here."""
+"""The fixed computation is run as often as asked, however long it takes; what others use is told from one's own."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
 
 from parity import machine_speed
+from parity.machine_speed import Others
 
 
 def test_every_repetition_but_the_first_counts(monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(machine_speed.time, "perf_counter", lambda: next(clock) ** 2)
     assert machine_speed.reference_times(3) == [5, 9, 13]
+
+
+def test_cores_of_others_are_what_is_left_of_the_machines_time(monkeypatch):
+    clock, everything, own = iter([0.0, 10.0]), iter([100.0, 118.0]), iter([5.0, 8.0])
+    monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(machine_speed, "_everything", lambda: next(everything))
+    monkeypatch.setattr(machine_speed, "_own", lambda: next(own))
+    assert Others().cores() == 1.5
+
+
+def test_children_are_ones_own_whether_they_run_or_have_ended():
+    work = "import os\nwhile sum(os.times()[:2]) < 0.5: pass\nprint(flush=True); input()"
+    before = machine_speed._own()
+    child = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    running = machine_speed._own() - before
+    child.communicate(b"\n")
+    ended = machine_speed._own() - before
+    assert running >= 0.5 and ended >= 0.5
+    assert machine_speed._everything() > ended

@@ -1,4 +1,4 @@
-"""What `make bench` prints about the loader."""
+"""What `make bench` prints."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,23 @@ from parity.errors import UserError
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow/scripts"))
 
 import show_bench
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
+
+import fake_results
+
+
+def test_the_table_holds_medians_and_ratios_and_says_what_the_machine_did():
+    profiles = {name: fake_results.profile_of(name, name) for name in ("torch", "jittor")}
+    profiles["jittor"] |= {"machine": {"latency": [0.005] * 4, "train": [0.004] * 4}, "others": 0.5}
+    text = f"{show_bench.table(profiles)}\n{show_bench.machine_line(profiles)}"
+    rows = {line[:22].strip(): line[22:].split() for line in text.splitlines()}
+    assert rows["machine, inference"] == ["4.00", "5.00", "1.25"]
+    assert rows["machine, training"] == ["4.00", "4.00", "1.00"]
+    assert float(rows["training step"][2]) == pytest.approx(
+        profiles["jittor"]["train"]["step"][0] / profiles["torch"]["train"]["step"][0], abs=0.01
+    )
+    assert text.endswith("cores busy with something else: torch 0.02, jittor 0.50")
 
 
 def test_the_line_of_the_loader_has_both_medians_and_their_ratio():

@@ -25,6 +25,8 @@ ROWS = {  # row: where its samples stand in profile.json
     "  data": ("train", "data"),
     "  forward + backward": ("train", "forward_backward"),
     "  optimiser": ("train", "optimizer"),
+    "machine, inference": ("machine", "latency"),
+    "machine, training": ("machine", "train"),
 }
 
 
@@ -42,6 +44,15 @@ def table(profiles: dict[str, dict]) -> str:
                 cells.append(f"{value / medians[first]:.2f}" if medians[first] else "-")
         lines.append(f"{row:<22}" + "".join(f"{cell:>14}" for cell in cells))
     return "\n".join(lines)
+
+
+def machine_line(profiles: dict[str, dict]) -> str:
+    """What the rows about the machine are, and whether it had anything else to do."""
+    others = ", ".join(f"{name} {profile['others']:.2f}" for name, profile in profiles.items())
+    return (
+        "machine: a fixed computation beside each measurement, 1.00 unless the machine itself changed its speed\n"
+        f"cores busy with something else: {others}"
+    )
 
 
 def loader_line(measured: dict) -> str:
@@ -67,7 +78,7 @@ def main(folder: Path) -> None:
         raise UserError(f"{folder}: holds no profile, expected one of {', '.join(f'{name}.json' for name in order)}")
     some = next(iter(profiles.values()))
     print(f"{some['model']} {some['variant']}, {some['device']}, {some['threads']} threads, {some['host']['cpu']}\n")
-    print(table(profiles))
+    print(f"{table(profiles)}\n\n{machine_line(profiles)}")
     workers = max(2, len(os.sched_getaffinity(0)))
     print(f"\n{loader_line(compare(measured_run(folder), workers))}")
 
