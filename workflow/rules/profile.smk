@@ -38,11 +38,11 @@ rule profile:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.log",
     benchmark:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.benchmark.tsv"
+    # One right after the other, before the trainings: the machine is not equally fast at all times.
+    priority: 10
     conda:
         lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
     threads: lambda w: workflow.resource_settings.cores or config["threads"]
-    # One right after the other, before the trainings: the machine is not equally fast at all times.
-    priority: 10
     resources:
         gpu=GPU,
         device=config["device"],

@@ -1,9 +1,10 @@
 """Run every test suite in the environment it belongs to, and the linters; print one table; fail if anything failed.
 
     python workflow/scripts/run_tests.py            # everything
-    python workflow/scripts/run_tests.py lint       # one of: parity workflow slurm project torch jittor lint
+    python workflow/scripts/run_tests.py lint       # one of: slurm parity workflow project torch jittor lint
 
-A suite that fails does not keep the others from running.
+A suite that fails does not keep the others from running. Slurm's spends most of its time waiting for Slurm, so it runs
+beside the two that keep one core busy; the suites that train have the machine to themselves.
 """
 
 import os
@@ -11,17 +12,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from make_venv import ROOT, venv_path
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run
+    "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
+    "parity": [("workflow", [*PYTEST, "tests/parity"])],
+    "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "project": [
         ("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in ("imports", "twins", "continued", "overfit"))])
     ],
-    "parity": [("workflow", [*PYTEST, "tests/parity"])],
-    "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
-    "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
     "torch": [("torch", [*PYTEST, "tests/torch_impl"])],
     "jittor": [("jittor", [*PYTEST, "tests/jittor_impl"])],
     "lint": [
@@ -31,19 +34,26 @@ SUITES = {  # name: [(environment, arguments of its python)]; all of them are ru
         ("workflow", ["-m", "snakemake", "--lint"]),
     ],
 }
+BESIDE = {"slurm": ("parity", "workflow")}  # runs while these do
+
+Result = tuple[bool, str, float]  # passed, last words, seconds
 
 
-def run(name: str) -> tuple[bool, str, float]:
-    """(passed, last words, seconds) of a suite; its output is shown as it comes."""
+def show(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+
+
+def run(name: str, show: Callable[[bytes], None] = show) -> Result:
+    """Run a suite; `show` is given its output as it comes."""
     start, words, failed = time.monotonic(), "", []
     for environment, arguments in SUITES[name]:
-        print(f"\n== {name}: {' '.join(arguments)}", flush=True)
+        show(f"\n== {name}: {' '.join(arguments)}\n".encode())
         command = [str(venv_path(ROOT / f"envs/{environment}.yaml") / "bin/python"), *arguments]
         variables = os.environ | {"PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for raw in process.stdout:
-            sys.stdout.buffer.write(raw)
-            sys.stdout.flush()
+            show(raw)
             line = raw.decode(errors="replace").strip()
             if arguments[1] == "pytest" and re.search(r"\d+ (passed|failed|error|skipped)", line):
                 words = line.strip("= ")
@@ -53,13 +63,32 @@ def run(name: str) -> tuple[bool, str, float]:
     return not failed, words, time.monotonic() - start
 
 
+def run_beside(name: str) -> Result:
+    """Run a suite beside others; its output is shown when it is done."""
+    said: list[bytes] = []
+    result = run(name, said.append)
+    show(b"".join(said))
+    return result
+
+
+def run_all(names: list[str]) -> dict[str, Result]:
+    """Run the named suites, those of BESIDE while their neighbours run."""
+    results: dict[str, Result] = {}
+    with ThreadPoolExecutor(1) as pool:
+        started = {name: pool.submit(run_beside, name) for name in BESIDE if name in names}
+        neighbours = [name for name in names if any(name in BESIDE[other] for other in started)]
+        results |= {name: run(name) for name in neighbours}
+        results |= {name: running.result() for name, running in started.items()}
+    return results | {name: run(name) for name in names if name not in results}
+
+
 def main(names: list[str]) -> int:
     """Run the named suites; returns the exit status."""
     unknown = set(names) - set(SUITES)
     if unknown:
         print(f"error: {', '.join(sorted(unknown))}: unknown suite, expected {', '.join(SUITES)}", file=sys.stderr)
         return 2
-    results = {name: run(name) for name in names}
+    results = run_all(names)
     passed = sum(int(n) for _, words, _ in results.values() for n in re.findall(r"(\d+) passed", words))
     failed = sum(int(n) for _, words, _ in results.values() for n in re.findall(r"(\d+) (?:failed|error)", words))
     print()
