@@ -18,6 +18,7 @@ SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
 }
 
 
+DISTURBED = ("unequal", "busy", "machine")  # codes of verdicts that `disturbance` withholds
 IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake waits, the system tidies up
 
 

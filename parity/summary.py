@@ -15,7 +15,7 @@ import pandas as pd
 from parity.comparison import Comparison
 from parity.errors import UserError
 from parity.files import atomic, write_text
-from parity.findings import Findings, samples
+from parity.findings import DISTURBED, Findings, samples
 from parity.report import called, environment, frame, language_of, to_html
 
 Entry = tuple[Comparison, Findings]
@@ -131,6 +131,27 @@ def unshared(table: pd.DataFrame) -> dict[str, str]:
     return found
 
 
+def disturbed(entries: list[Entry]) -> dict[str, str]:
+    """Models about whose speed nothing can be concluded, and why."""
+    found = {}
+    for comparison, findings in entries:
+        verdict = findings.speed.get(("inference latency", findings.candidate or ""))
+        if verdict is not None and verdict.code in DISTURBED:
+            found[comparison.title] = verdict.code
+    return found
+
+
+def machine_spread(entries: list[Entry]) -> float:
+    """How many times as long the slowest measurement's fixed computation took as the fastest one's; 1 without any."""
+    times = [
+        float(np.median(found))
+        for comparison, _ in entries
+        for name in comparison.frameworks
+        if (found := samples(comparison.profiles.get(name) or {}, "machine", "latency"))
+    ]
+    return max(times) / min(times) if times else 1.0
+
+
 def write(entries: list[Entry], folder: Path) -> list[Path]:
     """Write the CSV files, report.md and report.html; the figure must lie in `<folder>/figures` already."""
     if not entries:
@@ -161,6 +182,9 @@ def render(entries: list[Entry], tables: dict[str, pd.DataFrame], language: str)
             front=front(points(entries)),
             measured=len(points(entries)),
             unshared=unshared(tables["conditions"]),
+            disturbed=disturbed(entries),
+            spread=machine_spread(entries),
+            margin=entries[0][0].margins["latency"],
         )
     )
     return text.strip() + "\n"

@@ -16,6 +16,7 @@ from parity.stats import smooth
 NO_STEPS = "no step was recorded in metrics.jsonl"
 NO_EPOCHS = "no epoch was recorded in metrics.jsonl"
 NO_METRICS = "no evaluation was recorded in metrics.jsonl"
+MARKERS = 25  # on a curve; the white edges of more would cover the line between them
 MAX_COMPONENTS = 48  # panels of the component grid; further ones are in the table per_epoch
 
 AP_SMOOTHING = 0.6  # as TensorBoard starts: few evaluations bear no more
@@ -45,9 +46,11 @@ def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: boo
             mean = np.mean([y[np.isin(x, common)] for x, y in curves], axis=0)
             label = display(name) + (f", mean of {len(curves)} seeds" if len(curves) > 1 else "")
             dots = style.marker if marker or len(common) == 1 else None
+            x, y = thin(common, mean)
             axis.plot(
-                *thin(common, mean), color=style.color, linestyle=style.line, linewidth=width, label=label,
+                x, y, color=style.color, linestyle=style.line, linewidth=width, label=label,
                 marker=dots, markersize=dot, markeredgecolor="white", markeredgewidth=0.5,
+                markevery=-(-len(x) // MARKERS),
             )  # fmt: skip
         drawn = True
     if not drawn:

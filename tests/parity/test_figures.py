@@ -74,6 +74,14 @@ def test_seeds_are_thin_and_their_mean_is_thick(tmp_path):
     assert "mean of 2 seeds" in axis.lines[2].get_label()
 
 
+@pytest.mark.parametrize(("points", "every"), [(12, 1), (400, 16)])
+def test_markers_leave_the_line_between_them_visible(tmp_path, points, every):
+    comparison, _ = loaded(fake_results.make(tmp_path))
+    axis = matplotlib.figure.Figure().subplots()
+    curves.draw(axis, comparison, lambda run: (list(range(points)), list(range(points))), "", marker=True)
+    assert [line.get_markevery() for line in axis.lines] == [every, every]
+
+
 def test_ap_is_drawn_in_points(tmp_path):
     figure = curves.ap_curves(*loaded(fake_results.make(tmp_path)))
     assert [axis.get_title() for axis in figure.axes] == ["AP", "AP50", "AP75"]

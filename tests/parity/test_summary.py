@@ -70,6 +70,26 @@ def test_unequal_conditions_are_named_and_headline_the_summary(tmp_path):
     assert "not run under equal conditions" not in summary.render(entries[:1], alone, "en")
 
 
+@pytest.mark.parametrize(
+    ("language", "quiet", "loud"),
+    [("en", "Nothing is concluded", "the machine was not idle"), ("zh", "不作结论", "测量时机器并不空闲")],
+)
+def test_disturbed_measurements_headline_the_summary(tmp_path, language, quiet, loud):
+    entries = [entry(tmp_path / "a"), entry(tmp_path / "b", "OtherDet")]
+    tables = {stem: make(entries) for stem, make in summary.TABLES.items()}
+    text = summary.render(entries, tables, language)
+    assert quiet not in text and "1.50" not in text
+    comparison, _ = entries[1]
+    comparison.profiles["jittor"]["others"] = 1.5
+    for profile in comparison.profiles.values():
+        profile["machine"]["latency"] = [0.006] * 4
+    entries[1] = (comparison, find(comparison, bootstrap_samples=0))
+    assert summary.disturbed(entries) == {"OtherDet": "busy"}
+    assert summary.machine_spread(entries) == pytest.approx(1.5)
+    text = summary.render(entries, tables, language)
+    assert quiet in text and loud in text and "1.50" in text
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_everything_is_written_and_the_page_embeds_the_figure(tmp_path, language):
     entries = [entry(tmp_path / "a", language=language), entry(tmp_path / "b", "OtherDet", language=language)]
