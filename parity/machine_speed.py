@@ -1,9 +1,9 @@
 """What the machine itself did during a measurement: how fast it was, and how much of it went to something else.
 
 Processors change their clock and virtual machines share their cores, without any trace in the load average: a fixed
-computation that belongs to no framework, measured beside every profile, tells a slower framework from a slower minute.
-Both environments pin the same NumPy. A load average also remembers minutes, so that the compiler that ran before would
-make a machine look busy; processor time that others used in between does not.
+computation that belongs to no framework, timed among the samples of every profile, tells a slower framework from a
+slower minute. Both environments pin the same NumPy. A load average also remembers minutes, so that the compiler that
+ran before would make a machine look busy; processor time that others used meanwhile does not.
 """
 
 import os
@@ -12,22 +12,24 @@ import time
 import numpy as np
 import psutil
 
-ROUNDS = 20
-ARITHMETIC = 400_000  # numbers whose exponentials are taken: a few milliseconds, inside the caches
-MEMORY = 4_000_000  # numbers that are copied: 32 MB, beyond the caches
+NUMBERS = 200_000  # whose exponentials are taken: a millisecond, and too little memory to show beside a model's
+REST = 0.01  # seconds, after which threads of a framework that wait for work in a loop have gone to sleep
 
 
-def reference_times(rounds: int = ROUNDS) -> list[float]:
-    """Seconds of each of `rounds` repetitions of the same arithmetic and the same copy, on one thread."""
-    numbers = np.linspace(0.0, 1.0, ARITHMETIC)
-    here, there = np.ones(MEMORY), np.empty(MEMORY)
-    times = []
-    for _ in range(rounds + 1):
+class Pulse:
+    """A fixed computation on one thread, timed again and again among the samples of a measurement."""
+
+    def __init__(self) -> None:
+        self.numbers = np.linspace(0.0, 1.0, NUMBERS)
+        self.result = np.empty_like(self.numbers)
+
+    def take(self) -> float:
+        """Seconds that the computation takes now; nothing of a framework may be running."""
+        time.sleep(REST)
+        np.exp(self.numbers, out=self.result)  # into the caches
         begun = time.perf_counter()
-        np.exp(numbers)
-        np.copyto(there, here)
-        times.append(round(time.perf_counter() - begun, 7))
-    return times[1:]  # the first repetition finds cold caches
+        np.exp(self.numbers, out=self.result)
+        return round(time.perf_counter() - begun, 7)
 
 
 class Others:

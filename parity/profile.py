@@ -3,8 +3,8 @@
 Inference is timed image by image at batch size 1, split into preprocessing (read, decode, resize), forward (from the
 arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
 second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
-framework. Before, between and after, a fixed computation shows how fast the machine itself is (`machine_speed`), and
-how much of it something else used is recorded.
+framework. In between, a fixed computation shows how fast the machine itself is (`machine_speed`); how much of it
+something else used is recorded.
 """
 
 import argparse
@@ -22,13 +22,14 @@ from parity.data.loader import Loader
 from parity.draws import Draws
 from parity.files import write_json
 from parity.framework import Batch, Framework
-from parity.machine_speed import Others, reference_times
+from parity.machine_speed import Others, Pulse
 from parity.meter import METER, Meter
 from parity.record import host, now, parameter_counts
 from parity.schedule import ema_decay
 from parity.trace import prepare_training
 from parity.train import framework_of
 
+PULSES = 20  # looks at the machine among the latency samples
 MACS_RULE = "multiply-accumulates of one forward pass at batch 1: convolutions, linear layers and attention products"
 
 
@@ -65,7 +66,6 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     if args.ops:
         configuration["framework_options"] = {**configuration["framework_options"], "ops": args.ops}
     begun, load_before, others = now(), os.getloadavg()[0], Others()
-    before = reference_times()  # its memory is given back before any is measured
     with Meter() as meter:
         framework = framework_of(configuration, framework_class, args.config)
         framework.seed(configuration["seed"])
@@ -75,14 +75,12 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         first = {"import": process_age, "build": watch.lap()}
         inline = {**configuration, "workers": 0}  # no threads, no cache: the cost of preparing data must show
         images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
-        latency, batch = measure_inference(framework, images, args.images, args.warmup, first)
+        latency, still, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
-        between = reference_times()
         counts, macs = parameter_counts(framework.tensors()), framework.macs(batch)
         meter.peak()
-        training = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
+        training, moving = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
         training_peak = meter.peak()
-        after = reference_times()
     size = configuration["train"]["batch_size"]
     report = {
         "framework": framework_class.name,
@@ -111,7 +109,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
             "device_peak_bytes": framework.device_memory(),
             "meter": METER,
         },
-        "machine": {"latency": before + between, "train": between + after},
+        "machine": {"latency": still, "train": moving},
         "load": {"before": load_before, "after": os.getloadavg()[0]},
         "others": round(others.cores(), 3),
         "span": [begun, now()],
@@ -121,10 +119,13 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
 def measure_inference(
     framework: Framework, data: Loader, images: int, warmup: int, first: dict[str, float]
-) -> tuple[dict[str, list[float]], Batch]:
-    """Latency samples in seconds by stage, and the last batch. Goes round the validation images as often as needed."""
+) -> tuple[dict[str, list[float]], list[float], Batch]:
+    """Latency samples in seconds by stage, pulses of the machine, and the last batch.
+
+    Goes round the validation images as often as needed.
+    """
     samples: dict[str, list[float]] = {"preprocess": [], "forward": [], "postprocess": [], "total": []}
-    watch, taken, batch = Stopwatch(framework), 0, None
+    watch, pulse, pulses, taken, batch = Stopwatch(framework), Pulse(), [], 0, None
     while taken < images + warmup:
         watch.lap()
         for batch in data.eval_batches(1):
@@ -140,24 +141,31 @@ def measure_inference(
                 stages = {"preprocess": prepared, "forward": forward, "postprocess": post}
                 for stage, seconds in {**stages, "total": sum(stages.values())}.items():
                     samples[stage].append(round(seconds, 7))
+                if taken % max(1, images // PULSES) == 0:
+                    pulses.append(pulse.take())
             if taken == images + warmup:
                 break
             watch.lap(synchronize=False)
-    return samples, batch
+    return samples, pulses, batch
 
 
 def measure_training(
     framework: Framework, configuration: dict[str, Any], data: Loader, steps: int, warmup: int, first: dict[str, float]
-) -> dict[str, list[float]]:
-    """Seconds per training step: `step` whole, and in another series `data`, `forward_backward`, `optimizer`."""
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Seconds per training step: `step` whole, and in another series `data`, `forward_backward`, `optimizer`.
+
+    Also pulses of the machine, one before every step of the first series.
+    """
     settings = configuration["train"]
     groups = prepare_training(framework, configuration)
     rates = [group.lr for group in groups]
     samples: dict[str, list[float]] = {"data": [], "forward_backward": [], "optimizer": [], "step": []}
     batches = _endless(data)
-    watch = Stopwatch(framework)
+    watch, pulse, pulses = Stopwatch(framework), Pulse(), []
     for number in range(1, warmup + 2 * steps + 1):
         split = number > warmup + steps
+        if number > warmup and not split:
+            pulses.append(pulse.take())
         watch.lap()
         batch = next(batches)
         waited = watch.lap(synchronize=False)
@@ -174,7 +182,7 @@ def measure_training(
                 samples[stage].append(round(seconds, 7))
         elif number > warmup:
             samples["step"].append(round(waited + rest, 7))
-    return samples
+    return samples, pulses
 
 
 def _endless(data: Loader):

@@ -1,17 +1,21 @@
-"""The fixed computation is run as often as asked, however long it takes; what others use is told from one's own."""
+"""How the machine itself is timed, and what others use is told from one's own."""
 
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
+
 from parity import machine_speed
 from parity.machine_speed import Others
 
 
-def test_every_repetition_but_the_first_counts(monkeypatch):
-    clock = iter(range(100))
-    monkeypatch.setattr(machine_speed.time, "perf_counter", lambda: next(clock) ** 2)
-    assert machine_speed.reference_times(3) == [5, 9, 13]
+def test_a_pulse_is_the_second_of_two_equal_computations(monkeypatch):
+    clock, rests = iter([10.0, 10.25]), []
+    monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock), sleep=rests.append))
+    pulse = machine_speed.Pulse()
+    assert pulse.take() == 0.25 and rests == [machine_speed.REST]
+    assert pulse.result[0] == 1.0 and pulse.result[-1] == np.exp(1.0)
 
 
 def test_cores_of_others_are_what_is_left_of_the_machines_time(monkeypatch):

@@ -50,7 +50,7 @@ def machine_line(profiles: dict[str, dict]) -> str:
     """What the rows about the machine are, and whether it had anything else to do."""
     others = ", ".join(f"{name} {profile['others']:.2f}" for name, profile in profiles.items())
     return (
-        "machine: a fixed computation beside each measurement, 1.00 unless the machine itself changed its speed\n"
+        "machine: a fixed computation amid each measurement, 1.00 unless the machine itself changed its speed\n"
         f"cores busy with something else: {others}"
     )
 
