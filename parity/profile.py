@@ -141,7 +141,7 @@ def measure_inference(
                 stages = {"preprocess": prepared, "forward": forward, "postprocess": post}
                 for stage, seconds in {**stages, "total": sum(stages.values())}.items():
                     samples[stage].append(round(seconds, 7))
-                if taken % max(1, images // PULSES) == 0:
+                if (taken - warmup) % max(1, images // PULSES) == 0:
                     pulses.append(pulse.take())
             if taken == images + warmup:
                 break
