@@ -9,7 +9,7 @@ from parity.audit import Audit, audit
 from parity.comparison import Comparison, Run
 from parity.errors import UserError
 from parity.image_bootstrap import ImageBootstrap, compare
-from parity.stats import Verdict, ratio_of_medians, tost_paired, withheld
+from parity.stats import Verdict, ratio_of_medians, survives, tost_paired, withheld
 
 SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
     "inference latency": ("latency", "total"),
@@ -86,20 +86,22 @@ def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[s
             first, second = (samples(p, section, key) for p in (reference, profile))
             if first and second:
                 verdict = ratio_of_medians(first, second, comparison.margins["latency"])
-                why = disturbance(comparison, (baseline, setting), section) if verdict.low is not None else None
+                why = disturbance(comparison, (baseline, setting), section, verdict) if verdict.low else None
                 result[name, setting] = withheld(verdict, *why) if why else verdict
     return result
 
 
-def disturbance(comparison: Comparison, settings: tuple[str, str], section: str) -> tuple[str, str] | None:
-    """(code, reason) why the times of two settings say nothing about the frameworks; None when they do."""
+def disturbance(
+    comparison: Comparison, settings: tuple[str, str], section: str, verdict: Verdict
+) -> tuple[str, str] | None:
+    """(code, reason) why the verdict on two settings says nothing about the frameworks; None when it does."""
     unequal = profile_conditions(comparison, settings)
     if unequal:
         return "unequal", f"they were measured under unequal conditions ({'; '.join(unequal)})"
     if set(settings) & set(busy(comparison)):
         return "busy", "the machine was not idle while they were measured; measure again"
     slower = drift(*(comparison.profiles[setting] for setting in settings), section)
-    if max(slower, 1 / slower) > 1 + comparison.margins["latency"]:
+    if not survives(verdict, slower):
         return "machine", f"the machine itself took {slower:.2f} times as long for a fixed computation; measure again"
     return None
 

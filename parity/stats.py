@@ -126,6 +126,17 @@ def ratio_of_medians(first: list[float], second: list[float], margin: float, sam
     return Verdict("inconclusive", estimate, low, high, margin, n, "ratio", needed, reason, "crosses")
 
 
+def survives(verdict: Verdict, drift: float) -> bool:
+    """Whether a verdict on a ratio holds wherever a machine that became `drift` times as slow may have moved it."""
+    factor, band = max(drift, 1 / drift), 1 + verdict.margin
+    low, high = verdict.low / factor, verdict.high * factor
+    if verdict.verdict == "equivalent":
+        return 1 / band < low and high < band
+    if verdict.verdict == "different":
+        return low > band or high < 1 / band
+    return factor <= band
+
+
 def withheld(verdict: Verdict, code: str, reason: str) -> Verdict:
     """The verdict on samples whose measurement was disturbed: estimate and interval stay, the conclusion goes."""
     return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code=code)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from parity.stats import MAX_SEEDS, ratio_of_medians, seeds_needed, smooth, summary, tost_paired, withheld
+from parity.stats import MAX_SEEDS, ratio_of_medians, seeds_needed, smooth, summary, survives, tost_paired, withheld
 
 
 def test_tost_matches_a_hand_computed_interval():
@@ -97,3 +97,25 @@ def test_a_withheld_verdict_keeps_its_numbers_and_concludes_nothing():
     assert slower.verdict == "different"
     assert (unclear.verdict, unclear.code, unclear.estimate) == ("inconclusive", "busy", 2.0)
     assert (unclear.low, unclear.needed) == (slower.low, None)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "drift", "expected"),
+    [
+        (1.0, 1.04, True),
+        (1.0, 1.06, False),
+        (1.2, 1.1, True),
+        (1.2, 1.2, False),
+        (0.5, 1.5, True),
+        (0.8, 1 / 1.3, False),
+    ],
+)
+def test_a_verdict_holds_as_long_as_the_machine_cannot_have_made_it(ratio, drift, expected):
+    verdict = ratio_of_medians([0.1] * 20, [0.1 * ratio] * 20, 0.05)
+    assert verdict.verdict == ("equivalent" if ratio == 1 else "different")
+    assert survives(verdict, drift) is expected
+
+
+def test_an_open_verdict_names_the_machine_only_beyond_the_margin():
+    verdict = ratio_of_medians([0.1, 0.2] * 10, [0.1, 0.2] * 10, 0.05)
+    assert verdict.code == "crosses" and survives(verdict, 1.04) and not survives(verdict, 0.9)
