@@ -3,16 +3,21 @@
 Each is a code with its numbers; the sentences stand in the report's templates, one per language.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parity.comparison import Comparison
+from parity.errors import UserError
+from parity.files import read_json
 from parity.findings import Findings, busy, overlaps, profile_conditions, samples
 
 FEW_SEEDS = 3  # below this a spread between seeds is hardly known
 FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
 LOW_AP = 5.0  # points below which two detectors agree because neither detects
+FEW_OBJECTS = 100  # validation objects of a size, below which its AP turns on a few of them
+SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # COCO's, by area in pixels
 FEW_SAMPLES = 100  # latency samples below which p99 is little more than the maximum
 
 Limit = tuple[str, dict[str, Any]]
@@ -81,11 +86,28 @@ def _about_the_training(comparison: Comparison) -> list[Limit]:
     ]
     if undefined:
         found.append(("undefined", {"metrics": ", ".join(undefined)}))
+    few = {size: count for size, count in objects_by_size(comparison).items() if 0 < count < FEW_OBJECTS}
+    if few:
+        found.append(("few_objects", {"counts": ", ".join(f"{size} {count}" for size, count in few.items())}))
     for run in comparison.runs:
         broken = sum(s.get("total") is None or not np.isfinite(s["total"]) for s in run.steps)
         if broken:
             found.append(("not_finite", {"framework": run.framework, "seed": run.seed, "steps": broken}))
     return found
+
+
+def objects_by_size(comparison: Comparison) -> dict[str, int]:
+    """Validation objects, crowds left out, of every size that has an AP of its own; empty without annotations."""
+    try:
+        document = read_json((comparison.dataset_dir or Path()) / "annotations/val.json")
+        areas = [
+            float(entry.get("area", entry["bbox"][2] * entry["bbox"][3]))
+            for entry in document["annotations"]
+            if not entry.get("iscrowd")
+        ]
+    except (UserError, KeyError, TypeError, IndexError, ValueError):
+        return {}
+    return {size: sum(low <= area < high for area in areas) for size, (low, high) in SIZES.items()}
 
 
 def _about_the_speed(comparison: Comparison) -> list[Limit]:

@@ -12,6 +12,7 @@ from parity.comparison import load
 from parity.errors import UserError
 from parity.figures.draw import draw_all
 from parity.findings import find
+from parity.limits import objects_by_size
 from parity.report_index import FIGURES
 from parity.tables import make_all
 
@@ -90,6 +91,17 @@ def test_low_ap_is_hedged(tmp_path):
     text = report.render(comparison, findings, make_all(comparison, findings), "en")
     assert "at an AP so low that agreement says little" in opening(text)
     assert "equality at this level says little" in text
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "few validation objects (small 14)"), ("zh", "（small 14）")])
+def test_few_objects_of_a_size_are_hedged(tmp_path, language, words):
+    path = fake_results.make(tmp_path)
+    comparison = load(path)
+    assert objects_by_size(comparison) == {"small": 14, "medium": 0, "large": 0}
+    findings = find(comparison, bootstrap_samples=0)
+    assert words in report.render(comparison, findings, make_all(comparison, findings), language)
+    (comparison.dataset_dir / "annotations/val.json").write_text("{}")
+    assert objects_by_size(comparison) == {}
 
 
 def test_a_busy_machine_is_hedged(tmp_path):
