@@ -1,11 +1,11 @@
 """Batch normalisation with batch statistics, as PyTorch has it.
 
 Jittor takes the variance as E[x^2] - E[x]^2, which loses digits, and keeps the biased one in its running statistics.
-Here, if fast, it comes from a second pass, and in both settings the caller gets the unbiased one for its running
-average.
+Here, if fast, it comes from a second pass over differences from the mean, summed in blocks, and in both settings the
+caller gets the unbiased one for its running average.
 """
 
-from jittor_impl.ops.kernel import apply, kernel
+from jittor_impl.ops.kernel import SUMS, apply, kernel
 from jittor_impl.ops.setting import fast
 from jittor_impl.runtime import jt
 
@@ -15,21 +15,19 @@ FORWARD = """
   for (int64_t c = 0; c < C; c++) {
     double sum = 0, square = 0;
     for (int64_t n = 0; n < N; n++) {
-      const float* x = in0_p + (n * C + c) * S; float a = 0;
-      for (int64_t i = 0; i < S; i++) a += x[i];
-      sum += a;
+      const float* x = in0_p + (n * C + c) * S;
+      sum += summed(S, [&](int64_t i) { return x[i]; });
     }
     const float mean = sum / (N * S);
     for (int64_t n = 0; n < N; n++) {
-      const float* x = in0_p + (n * C + c) * S; float a = 0;
-      for (int64_t i = 0; i < S; i++) a += (x[i] - mean) * (x[i] - mean);
-      square += a;
+      const float* x = in0_p + (n * C + c) * S;
+      square += summed(S, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
     }
-    const float var = square / (N * S), scale = in1_p[c] / std::sqrt(var + EPSf), shift = in2_p[c] - mean * scale;
+    const float var = square / (N * S), scale = in1_p[c] / std::sqrt(var + EPSf), shift = in2_p[c];
     out1_p[c] = mean; out2_p[c] = var;
     for (int64_t n = 0; n < N; n++) {
       const float* __restrict__ x = in0_p + (n * C + c) * S; float* __restrict__ y = out0_p + (n * C + c) * S;
-      for (int64_t i = 0; i < S; i++) y[i] = x[i] * scale + shift;
+      for (int64_t i = 0; i < S; i++) y[i] = (x[i] - mean) * scale + shift;
     }
   }
 """
@@ -41,9 +39,8 @@ BACKWARD = """
     const float mean = in2_p[c], scale = 1 / std::sqrt(in3_p[c] + EPSf);
     for (int64_t n = 0; n < N; n++) {
       const float *x = in0_p + (n * C + c) * S, *g = in4_p + (n * C + c) * S;
-      float a = 0, d = 0;
-      for (int64_t i = 0; i < S; i++) { a += g[i]; d += g[i] * (x[i] - mean); }
-      sum += a; dot += d;
+      sum += summed(S, [&](int64_t i) { return g[i]; });
+      dot += summed(S, [&](int64_t i) { return g[i] * (x[i] - mean); });
     }
     out1_p[c] = dot * scale; out2_p[c] = sum;
     const float p = sum / (N * S), q = dot * scale * scale / (N * S), k = in1_p[c] * scale;
@@ -64,14 +61,14 @@ class _BatchNorm(jt.Function):
 
     def execute(self, x, weight, bias):
         channels = [x.shape[1]]
-        y, mean, var = kernel([x.shape, channels, channels], [x, weight, bias], FORWARD.replace("EPS", self.eps))
+        y, mean, var = kernel([x.shape, channels, channels], [x, weight, bias], FORWARD.replace("EPS", self.eps), SUMS)
         self.saved = x, weight, mean, var
         return y, mean, var
 
     def grad(self, g, _mean, _var):
         x, weight, mean, var = self.saved
         source = BACKWARD.replace("EPS", self.eps)
-        return tuple(kernel([x.shape, weight.shape, weight.shape], [x, weight, mean, var, g], source))
+        return tuple(kernel([x.shape, weight.shape, weight.shape], [x, weight, mean, var, g], source, SUMS))
 
 
 def batch_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float = 1e-5) -> tuple[jt.Var, jt.Var, jt.Var]:

@@ -1,6 +1,6 @@
 """Group normalisation, forward and backward in one pass over the groups each."""
 
-from jittor_impl.ops.kernel import apply, kernel
+from jittor_impl.ops.kernel import SUMS, apply, kernel
 from jittor_impl.ops.setting import fast
 from jittor_impl.runtime import jt
 
@@ -11,19 +11,13 @@ FORWARD = """
   for (int64_t r = 0; r < N * G; r++) {
     const float* __restrict__ x = in0_p + r * D * S; float* __restrict__ y = out0_p + r * D * S;
     const int64_t first = r % G * D;
-    double sum = 0, square = 0;
-    for (int64_t d = 0; d < D; d++) { float a = 0; for (int64_t i = d * S; i < (d + 1) * S; i++) a += x[i]; sum += a; }
-    const float mean = sum / (D * S);
-    for (int64_t d = 0; d < D; d++) {
-      float a = 0;
-      for (int64_t i = d * S; i < (d + 1) * S; i++) a += (x[i] - mean) * (x[i] - mean);
-      square += a;
-    }
+    const float mean = summed(D * S, [&](int64_t i) { return x[i]; }) / (D * S);
+    const double square = summed(D * S, [&](int64_t i) { return (x[i] - mean) * (x[i] - mean); });
     const float scale = 1 / std::sqrt((float)(square / (D * S)) + EPSf);
     out1_p[r] = mean; out2_p[r] = scale;
     for (int64_t d = 0; d < D; d++) {
-      const float k = scale * in1_p[first + d], h = in2_p[first + d] - mean * k;
-      for (int64_t i = d * S; i < (d + 1) * S; i++) y[i] = x[i] * k + h;
+      const float k = scale * in1_p[first + d], h = in2_p[first + d];
+      for (int64_t i = d * S; i < (d + 1) * S; i++) y[i] = (x[i] - mean) * k + h;
     }
   }
 """
@@ -38,8 +32,8 @@ BACKWARD = """
     float a = 0, c = 0;
     for (int64_t d = 0; d < D; d++) {
       const float* __restrict__ x = in0_p + (r * D + d) * S; const float* __restrict__ g = in4_p + (r * D + d) * S;
-      float sum = 0, dot = 0;
-      for (int64_t i = 0; i < S; i++) { sum += g[i]; dot += g[i] * (x[i] - mean); }
+      const float sum = summed(S, [&](int64_t i) { return g[i]; });
+      const float dot = summed(S, [&](int64_t i) { return g[i] * (x[i] - mean); });
       sums[r * D + d] = sum; dots[r * D + d] = dot * scale;
       a += sum * in1_p[first + d]; c += dot * scale * in1_p[first + d];
     }
@@ -65,15 +59,14 @@ class _GroupNorm(jt.Function):
 
     def execute(self, x, weight, bias):
         statistics = [x.shape[0], self.groups]
-        y, mean, scale = kernel(
-            [x.shape, statistics, statistics], [x, weight, bias], FORWARD.replace("EPS", repr(float(self.eps)))
-        )
+        source = FORWARD.replace("EPS", repr(float(self.eps)))
+        y, mean, scale = kernel([x.shape, statistics, statistics], [x, weight, bias], source, SUMS)
         self.saved = x, weight, mean, scale
         return y
 
     def grad(self, g):
         x, weight, mean, scale = self.saved
-        return tuple(kernel([x.shape, weight.shape, weight.shape], [x, weight, mean, scale, g], BACKWARD))
+        return tuple(kernel([x.shape, weight.shape, weight.shape], [x, weight, mean, scale, g], BACKWARD, SUMS))
 
 
 def group_norm(x: jt.Var, groups: int, weight: jt.Var, bias: jt.Var, eps: float = 1e-5) -> jt.Var:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.align.compare import Difference, compare
-from parity.align.queries import Queries
+from parity.align.queries import SCORES, Queries, align
 from parity.align.tolerances import TOLERANCES
 
 HINTS = {
@@ -99,6 +99,7 @@ def check_modules(
         plain = path.partition("#")[0]
         check = ModuleCheck(path, leaf=not any(other.startswith(f"{plain}.") for other in paths))
         alone = TOLERANCES["module" if check.leaf else "block"]
+        picked = _picked_when_fed(path, members, first, second, queries)
         for name in members:
             rest = split_name(name)[1]
             given = rest.startswith("in")
@@ -107,7 +108,7 @@ def check_modules(
             fed = f"{path}@fed{rest}"
             if not given and fed in own:
                 a, b = first[name], second[fed]
-                if a.dtype.kind == "f" and (found := _closest(name, a, b, queries, alone)):
+                if a.dtype.kind == "f" and (found := _closest(name, a, b, picked, alone)):
                     check.fed.append(found)
         if check.outputs:
             checks.append(check)
@@ -120,6 +121,27 @@ def _judge(name: str, a: np.ndarray, b: np.ndarray, queries: Queries | None, qua
         return None
     pair = queries.pair(a, b) if queries else (a, b)
     return compare(name, *pair, TOLERANCES[quantity]) if pair else None
+
+
+def _picked_when_fed(
+    path: str,
+    members: list[str],
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    queries: Queries | None,
+) -> Queries | None:
+    """The order of queries that a module picked from the first framework's input, where it returns their positions.
+
+    It is not the order of the second framework's own run: its input differed by rounding, and ties are everywhere in an
+    untrained network. Positions that differ for no tie are no order to bring anything into.
+    """
+    for name in members if queries else ():
+        fed = f"{path}@fed{split_name(name)[1]}"
+        if fed in second and np.array_equal(first[name], queries.first):
+            scores = first.get(SCORES)
+            found = align(first[name], second[fed], scores, scores, TOLERANCES["query tie"].limit)
+            return queries if found.errors else found
+    return queries
 
 
 def _closest(name: str, a: np.ndarray, b: np.ndarray, queries: Queries | None, tolerance) -> Difference | None:
