@@ -157,6 +157,24 @@ def test_batch_norm_keeps_its_digits_far_from_zero(setting):
     assert np.abs(y.numpy() - expected).max() < 2e-3
 
 
+def test_normalisation_of_large_planes_keeps_its_digits(setting):
+    if setting == "stock":
+        pytest.skip("Jittor's formula loses them: a reason for the fast operator")
+    x, g = numbers(2, 4, 160, 160) + 3, numbers(2, 4, 160, 160, seed=1)
+    ones, zeros = np.ones(4, np.float32), np.zeros(4, np.float32)
+    for operator, reference in (
+        (lambda *a: ops.batch_norm(*a)[0], batch_norm),
+        (lambda x, w, b: ops.group_norm(x, 2, w, b), group_norm),
+    ):
+        x_, w, b = (jt.array(a) for a in (x, ones, zeros))
+        y = operator(x_, w, b)
+        expected = reference(x.astype(np.float64), ones, zeros)
+        assert np.linalg.norm(y.numpy() - expected) / np.linalg.norm(expected) < 5e-7
+        slopes = [v.numpy() for v in jt.grad((y * jt.array(g)).sum(), [w, b])]
+        for found, wanted in zip(slopes, ((g * expected).sum((0, 2, 3)), g.sum((0, 2, 3), np.float64)), strict=True):
+            assert np.abs(found - wanted).max() < 2e-6 * np.sqrt(g[:, 0].size)
+
+
 def test_batch_norm_of_one_value_per_channel_is_refused():
     with pytest.raises(ValueError, match="more than 1 value"):
         ops.batch_norm(jt.ones((1, 3, 1, 1)), jt.ones(3), jt.zeros(3))
