@@ -10,7 +10,7 @@ from parity import machine_speed
 from parity.machine_speed import Others
 
 
-def test_a_pulse_is_the_second_of_two_equal_computations(monkeypatch):
+def test_a_pulse_is_timed_after_a_rest(monkeypatch):
     clock, rests = iter([10.0, 10.25]), []
     monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock), sleep=rests.append))
     pulse = machine_speed.Pulse()
