@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from parity.align.files import Probe
+from parity.align.files import Probe, save_arrays
 from parity.align.ladder import climb, failures, summary
 from parity.errors import UserError
 from tests.parity.align.fake_probe import probe
@@ -249,6 +249,26 @@ def test_a_step_from_the_same_weights_has_to_agree(tmp_path):
     assert "step 1 from the same weights: total 3 and 3.006" in failures(alignment)[0]
     assert alignment["trajectory"]["anchors"]["relative_difference"] == pytest.approx([0.002])
     assert failed(judged(tmp_path / "2", anchors=scale("1/norms", 1.01, 1))) == [9]
+
+
+@pytest.mark.parametrize(
+    ("norms", "verdict"),
+    [((1.0, 1.004), "pass"), ((1.0, 1.006), "fail"), ((1.004, 1.004), "fail")],
+    ids=["a kink at one step", "more than a kink does", "at every step"],
+)
+def test_gradients_of_steps_may_differ_as_a_kink_does_but_not_at_every_step(tmp_path, norms, verdict):
+    def two(*factors):
+        def change(arrays):
+            arrays |= {"2/total": np.float64(2.9), "2/loss/loss_box": np.float64(1.0)}
+            arrays |= {f"{step}/norms": np.float64([3, 4]) * factor for step, factor in enumerate(factors, start=1)}
+
+        return change
+
+    a, b = probe(tmp_path / "a", "one", anchors=two(1, 1)), probe(tmp_path / "b", "two", True, anchors=two(*norms))
+    save_arrays(a / "nudged_anchors.npz", {"1/norms": np.float64([3, 4]) * 1.001, "2/norms": np.float64([3, 4])})
+    rung = climb(Probe(a), Probe(b))["rungs"][9]
+    assert rung["verdict"] == verdict
+    assert ("best step" in "".join(rung["details"].get("failures", []))) == (norms == (1.004, 1.004))
 
 
 def test_a_framework_that_does_not_repeat_itself_is_named(tmp_path):
