@@ -295,7 +295,7 @@ def _anchors(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> di
     """Judge the steps that both frameworks took from the same weights; returns the curves for the figure.
 
     Gradient norms as gradients are: what one unit's kink does at one step may be five times what it does to the first
-    framework at any step; the median over steps, which a single kink does not move, has to be as good as its own median.
+    framework at any step; the median over steps, which one kink does not move, has to be as good as its own median.
     """
     if first.anchors is None or second.anchors is None:
         rung.problem("steps from the same weights: missing")
