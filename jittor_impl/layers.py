@@ -163,7 +163,7 @@ class ConvNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask comes from `draws` (see parity.draws), so that two frameworks drop the same elements.
+    """Dropout whose mask comes from `draws` (see parity.data.draws), so that two frameworks drop the same elements.
 
     The detector hands its draws to every Dropout before a training forward (`give_draws`).
     """

@@ -14,13 +14,16 @@ from parity.errors import UserError
 from parity.framework import Framework
 
 VERBS = {  # verb: (module, one sentence)
-    "init": ("parity.initialize", "Write initial weights: seeded, optionally overlaid with a pretrained file."),
-    "convert": ("parity.convert", "Convert weights between .pth, .safetensors and .pkl, with a coverage report."),
-    "trace": ("parity.trace", "Write what the model computes for given weights and inputs, to be compared."),
-    "probe": ("parity.probe", "Write what the alignment of two frameworks is judged by."),
-    "train": ("parity.train", "Train one run from its resolved configuration, resuming if it was interrupted."),
-    "predict": ("parity.predict", "Detect objects in the validation images with given weights."),
-    "profile": ("parity.profile", "Measure latency, training step time and memory, alone on the machine."),
+    "init": ("parity.weights.initialize", "Write initial weights: seeded, optionally overlaid with a pretrained file."),
+    "convert": (
+        "parity.weights.convert",
+        "Convert weights between .pth, .safetensors and .pkl, with a coverage report.",
+    ),
+    "trace": ("parity.align.trace", "Write what the model computes for given weights and inputs, to be compared."),
+    "probe": ("parity.align.probe", "Write what the alignment of two frameworks is judged by."),
+    "train": ("parity.train.train", "Train one run from its resolved configuration, resuming if it was interrupted."),
+    "predict": ("parity.train.predict", "Detect objects in the validation images with given weights."),
+    "profile": ("parity.measure.profile", "Measure latency, training step time and memory, alone on the machine."),
 }
 # What a disk or a directory says to any program; everything else an operating system answers is a bug of ours.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)

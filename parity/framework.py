@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from parity import pth
-
 
 @dataclass
 class Batch:
@@ -108,7 +106,7 @@ class Framework(ABC):
 
     @abstractmethod
     def seed(self, seed: int) -> None:
-        """Seed every generator of the framework. Models draw through `parity.draws` only; this is the safety net."""
+        """Seed every generator of the framework, for safety: models draw through `parity.data.draws` only."""
 
     # ---- model
     @abstractmethod
@@ -124,9 +122,9 @@ class Framework(ABC):
         """Copy of the state under official names."""
 
     @staticmethod
+    @abstractmethod
     def read_pth(path: str | Path) -> Any:
         """The tree of dicts in a `.pth`, with tensors that `resolve()` to arrays; never a general unpickle."""
-        return pth.read_pth(path)
 
     @abstractmethod
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:

@@ -48,7 +48,7 @@ def train(name: str, run: dict[str, Any], out: Path, kill_at: int = 0, number: i
     """One training in this process; returns the number of events, or dies at the `kill_at`-th."""
     import safetensors
 
-    from parity import engine
+    from parity.train import engine
 
     count, place = 0, str(out) + os.sep
 
@@ -150,12 +150,12 @@ def prepare(name: str, folder: Path, framework: str | None = None) -> dict[str, 
 
 def draw_weights(name: str, run: dict[str, Any]) -> None:
     """Initial weights, from the framework itself."""
-    from parity import weights
+    from parity.weights import formats
 
     framework = framework_class(name)("cpu", 1, run["framework_options"])
     framework.seed(0)
     framework.build(run["model"], run["options"])
-    weights.write(run["weights"], framework.state())
+    formats.write(run["weights"], framework.state())
 
 
 def table(name: str, kills: int, folder: Path, seed: int = 0) -> list[dict[str, Any]]:

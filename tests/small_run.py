@@ -70,7 +70,7 @@ def make_run(data: Path, init: Path, framework: str = "numpy") -> dict[str, Any]
 
 def make_rtdetr_run(data: Path, init: Path, framework: str) -> dict[str, Any]:
     """Likewise for a very small RT-DETR: eight images, two epochs of four steps."""
-    from parity.config import model_config
+    from parity.config.settings import model_config
 
     small = {"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8}
     small |= {"decoder_layers": 2, "csp_blocks": 1, "multi_scale": [], "augment": {"flip": 0.5}, "epochs": 2}

@@ -7,20 +7,18 @@ that stayed in its framework: the frameworks' ordinary difference, no jump.
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import interrupted
 import numpy as np
 import pytest
+from make_venv import venv_path
+
+from parity.config.settings import framework_options
+from parity.report.figures.continued import differences
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "workflow/scripts"), str(ROOT)]
 
-import interrupted  # noqa: E402
-from make_venv import venv_path  # noqa: E402
-
-from parity.config import framework_options  # noqa: E402
-from parity.figures.continued import differences  # noqa: E402
 
 JOINT = 3  # of eight steps, in the middle of the first epoch
 

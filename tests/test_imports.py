@@ -46,3 +46,38 @@ def test_every_package_has_files_to_look_at():
 )
 def test_a_forbidden_import_is_seen(source):
     assert "torch" in imported(source)
+
+
+# The floors of `parity`, from the ground up. A module imports from its own floor and from those below it.
+FLOORS = (
+    {"errors", "files"},
+    {"config", "framework"},
+    {"data"},
+    {"weights"},
+    {"train"},
+    {"align", "measure"},
+    {"compare"},
+    {"report"},
+    {"cli"},
+)
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+PARITY = [path.relative_to(ROOT / "parity") for path in sorted((ROOT / "parity").rglob("*.py"))]
+
+
+def rooms(source: str) -> set[str]:
+    """Rooms of `parity` that a source imports from: `data` for `from parity.data import coco`."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "parity":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("parity."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("parity.")}
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in PARITY if path.name != "__init__.py" or path.parent.name], ids=str)
+def test_imports_go_down(path):
+    room = path.parts[0].removesuffix(".py")
+    assert {other for other in rooms((ROOT / "parity" / path).read_text()) if HEIGHT[other] > HEIGHT[room]} == set()

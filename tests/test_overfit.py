@@ -6,23 +6,21 @@ Data, targets, losses, optimiser, post-processing and COCO's AP have to be right
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import show_overfit
+import workflow_config
 import yaml
+from make_venv import venv_path
+
+from parity.compare.comparison import Run
+from parity.config.settings import framework_options, merge, resolve
+from parity.data.build import build
+from parity.train.record import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT)]
 
-import show_overfit  # noqa: E402
-import workflow_config  # noqa: E402
-from make_venv import venv_path  # noqa: E402
-
-from parity.comparison import Run  # noqa: E402
-from parity.config import framework_options, merge, resolve  # noqa: E402
-from parity.data.build import build  # noqa: E402
-from parity.record import read_metrics  # noqa: E402
 
 PRESET = "config/presets/overfit20.yaml"
 FEWER = {

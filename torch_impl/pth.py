@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from parity.errors import UserError
-from parity.pickles import BFLOAT16, Later
-from parity.pth import check_archive
+from parity.weights.pickles import BFLOAT16, Later
+from parity.weights.pth import check_archive
 
 FAILURES = (
     *(pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError),
@@ -20,7 +20,7 @@ FAILURES = (
 
 
 def read_pth(path: str | Path) -> Any:
-    """The value in a `.pth` on the CPU; tensors become objects whose `resolve()` is a NumPy array (`parity.weights`).
+    """The value in a `.pth` on the CPU; tensors become objects whose `resolve()` is a NumPy array (`formats.py`).
 
     The archive is looked at first (`check_archive`), because the loader itself would unpack a compressed one.
     Raises UserError naming the file for whatever cannot be loaded without running code.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jittor_impl.runtime import jt
-from parity.draws import Draws
+from parity.data.draws import Draws
 
 Var, nn = jt.Var, jt.nn
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from parity import trace
 from parity.align.files import Arrays
 from parity.align.queries import SCORES
-from parity.draws import Draws
+from parity.data.draws import Draws
 from parity.framework import Batch, Framework, Group
-from parity.schedule import ema_decay
+from parity.train.prepare import prepare_training
+from parity.train.schedule import ema_decay
 
 COUNTER = "num_batches_tracked"
 
@@ -38,7 +38,7 @@ def record_steps(
     """
     train = settings["train"]
     framework.load_state(change(start))
-    groups = trace.prepare_training(framework, settings)  # the average starts as a copy of the weights
+    groups = prepare_training(framework, settings)  # the average starts as a copy of the weights
     kinds = {info.name: info.kind for info in framework.tensors() if COUNTER not in info.name}
     passed: State = {}
     arrays: State = {}

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from parity import engine, trace
 from parity.align.files import Arrays
 from parity.align.steps import State
+from parity.align.trace import norm
+from parity.data.draws import Draws
 from parity.data.loader import Loader
-from parity.draws import Draws
 from parity.framework import Framework, StepResult
-from parity.progress import Progress
-from parity.record import MetricsLog, read_metrics
+from parity.train import engine
+from parity.train.prepare import prepare_training
+from parity.train.progress import Progress
+from parity.train.record import MetricsLog, read_metrics
 
 ANCHORS = 10  # states of the first framework, evenly spread over the trajectory, that every framework goes on from
 
@@ -65,7 +67,7 @@ def run_trajectory(
     framework.seed(settings["seed"])
     framework.build(settings["model"], settings["options"])
     framework.load_state(start)
-    groups = trace.prepare_training(framework, settings)
+    groups = prepare_training(framework, settings)
     keeper = Keeper(framework, keep, settings["train"]["accumulate"])
     log, position = MetricsLog(file), engine.Position()
     steps = min(steps, len(factors))
@@ -92,7 +94,7 @@ def from_anchors(
     gradient in the order of the model. Draws and batches are those of the step in the run.
     """
     framework.build(settings["model"], settings["options"])
-    groups = trace.prepare_training(framework, settings)
+    groups = prepare_training(framework, settings)
     trainable = [name for group in groups for name in group.names]
     accumulate = settings["train"]["accumulate"]
     per_epoch = data.plan.steps_per_epoch // accumulate
@@ -107,7 +109,7 @@ def from_anchors(
         ]
         batches.close()
         gradients = framework.gradients()
-        norms = [trace.norm(gradients[name]) if name in gradients else 0.0 for name in trainable]
+        norms = [norm(gradients[name]) if name in gradients else 0.0 for name in trainable]
         framework.optimizer_step([0.0 for _ in groups], None)  # only to clear the gradients
         arrays[f"{step}/total"] = np.float64(np.mean([result.total for result in results]))
         for name in results[0].losses:

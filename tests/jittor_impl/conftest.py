@@ -5,7 +5,7 @@ import pytest
 
 from jittor_impl import ops
 from jittor_impl.framework import JittorFramework
-from parity.config import model_config
+from parity.config.settings import model_config
 from parity.framework import Batch, Group
 
 SMALL = {"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8}

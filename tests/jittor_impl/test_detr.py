@@ -16,8 +16,8 @@ from jittor_impl.models.detr.postprocess import detections
 from jittor_impl.models.detr.transformer import Transformer
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe
-from parity.config import model_config
-from parity.draws import Draws
+from parity.config.settings import model_config
+from parity.data.draws import Draws
 from parity.errors import UserError
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/detr_r50/keys.json").read_text())["keys"]

@@ -9,7 +9,7 @@ from jittor_impl.layers import BatchNorm2d, MultiheadAttention
 from jittor_impl.models.rtdetr.deformable import MSDeformableAttention
 from jittor_impl.optim import clip_factor
 from jittor_impl.runtime import jt
-from parity.draws import Draws
+from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.framework import Group
 

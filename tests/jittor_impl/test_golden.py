@@ -4,11 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from check_trace import check_variant, failures, table
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/golden"))
-
-from check_trace import check_variant, failures, table  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ Neither files nor threads pile up. `STEPS=2000` trains longer.
 
 import os
 
+from parity.train.meter import Meter
+
 from jittor_impl.framework import JittorFramework
-from parity.draws import Draws
-from parity.meter import Meter
+from parity.data.draws import Draws
 
 STEPS = int(os.environ.get("STEPS", "500"))
 COUNTS = [(2, 3), (0, 1), (4, 2), (1, 1)]  # the number of boxes changes from step to step, as in training

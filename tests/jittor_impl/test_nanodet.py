@@ -13,10 +13,10 @@ from jittor_impl.models.interface import Target
 from jittor_impl.models.nanodet.criterion import Positives
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe, parameters
-from parity import weights
-from parity.config import model_config
-from parity.draws import Draws
+from parity.config.settings import model_config
+from parity.data.draws import Draws
 from parity.framework import Batch
+from parity.weights import formats
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/nanodet-plus-m_320/keys.json").read_text())["keys"]
 SMALL = {"stage_channels": [8, 16, 32, 32], "stage_repeats": [2, 2, 2], "channels": 16, "aux_convs": 1, "aux_groups": 4}
@@ -182,8 +182,8 @@ def test_released_checkpoints_give_the_average(tmp_path):
     framework.build("nanodet", options())
     model, average = framework.state(), {name: np.asarray(value + 1) for name, value in framework.state().items()}
     both = {f"model.{k}": v for k, v in model.items()} | {f"avg_model.{k}": v for k, v in average.items()}
-    weights.write(tmp_path / "released.pth", both)
-    framework.load_state(weights.read(tmp_path / "released.pth", JittorFramework.read_pth))
+    formats.write(tmp_path / "released.pth", both)
+    framework.load_state(formats.read(tmp_path / "released.pth", JittorFramework.read_pth))
     assert all(np.array_equal(value, average[name]) for name, value in framework.state().items())
 
 

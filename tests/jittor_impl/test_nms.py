@@ -1,17 +1,11 @@
 """Class-wise suppression against a plain loop."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
+import plain
 import pytest
 
 from jittor_impl.nms import BLOCK, class_nms
 from jittor_impl.runtime import jt
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import plain
 
 
 def crowd(count: int, classes: int, grid: int, seed: int = 0):

@@ -5,8 +5,8 @@ import pytest
 
 from jittor_impl.pth import read_pth
 from jittor_impl.runtime import jt
-from parity import weights
 from parity.errors import UserError
+from parity.weights import formats
 
 ARRAYS = {
     "conv.weight": np.random.default_rng(0).standard_normal((2, 3, 1, 1)).astype(np.float32),
@@ -24,7 +24,7 @@ def as_lists(arrays: dict) -> dict:
 def test_files_of_jittor_save_are_read(tmp_path):
     """Vars travel as Var(<array>); 0-d values have become [1] inside Jittor."""
     jt.save({name: jt.array(array) for name, array in ARRAYS.items()}, str(tmp_path / "w.pkl"))
-    back = weights.read(tmp_path / "w.pkl")
+    back = formats.read(tmp_path / "w.pkl")
     assert as_lists(back) == as_lists(ARRAYS)
     assert {name: array.dtype for name, array in back.items()} == {name: a.dtype for name, a in ARRAYS.items()}
     assert back["norm.num_batches_tracked"].shape == (1,) and back["conv.weight"].shape == (2, 3, 1, 1)
@@ -33,13 +33,13 @@ def test_files_of_jittor_save_are_read(tmp_path):
 def test_a_module_saved_by_jittor_is_read(tmp_path):
     module = jt.nn.Sequential(jt.nn.Conv2d(3, 4, 3), jt.nn.BatchNorm2d(4))
     module.save(str(tmp_path / "w.pkl"))
-    back = weights.read(tmp_path / "w.pkl")
+    back = formats.read(tmp_path / "w.pkl")
     assert set(back) == set(module.state_dict())
     assert all(np.array_equal(back[name], var.numpy()) for name, var in module.state_dict().items())
 
 
 def test_jittor_loads_the_pkl_that_we_write(tmp_path):
-    weights.write(tmp_path / "w.pkl", ARRAYS)
+    formats.write(tmp_path / "w.pkl", ARRAYS)
     loaded = jt.load(str(tmp_path / "w.pkl"))
     assert list(loaded) == list(ARRAYS)
     assert all(loaded[name].tobytes() == array.tobytes() for name, array in ARRAYS.items())
@@ -49,7 +49,7 @@ def test_jittor_loads_the_pkl_that_we_write(tmp_path):
 
 
 def test_jittor_loads_the_pth_that_we_write(tmp_path):
-    weights.write(tmp_path / "w.pth", ARRAYS)
+    formats.write(tmp_path / "w.pth", ARRAYS)
     loaded = jt.load(str(tmp_path / "w.pth"))
     assert as_lists({name: var.numpy() for name, var in loaded.items()}) == as_lists(ARRAYS)
 
@@ -57,12 +57,12 @@ def test_jittor_loads_the_pth_that_we_write(tmp_path):
 def test_a_module_takes_what_was_converted(tmp_path):
     module = jt.nn.Conv2d(3, 4, 3)
     values = {name: np.random.default_rng(1).standard_normal(var.shape) for name, var in module.state_dict().items()}
-    weights.write(tmp_path / "w.pth", {name: value.astype(np.float32) for name, value in values.items()})
-    module.load_parameters(weights.read(tmp_path / "w.pth", read_pth))
+    formats.write(tmp_path / "w.pth", {name: value.astype(np.float32) for name, value in values.items()})
+    module.load_parameters(formats.read(tmp_path / "w.pth", read_pth))
     assert all(np.allclose(var.numpy(), values[name], rtol=1e-7) for name, var in module.state_dict().items())
 
 
 def test_the_reader_runs_nothing(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
     with pytest.raises(UserError, match=r"w\.pth"):
-        weights.read(tmp_path / "w.pth", read_pth)
+        formats.read(tmp_path / "w.pth", read_pth)

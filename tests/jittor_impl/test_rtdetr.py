@@ -15,7 +15,7 @@ from jittor_impl.models.rtdetr.matcher import HungarianMatcher
 from jittor_impl.models.rtdetr.postprocess import detections
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe
-from parity.draws import Draws
+from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.files import digest
 

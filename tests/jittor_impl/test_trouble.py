@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from jittor_impl.framework import JittorFramework
-from parity import trace
-from parity.config import model_config
-from parity.trouble import why_not_finite
+from parity.align import trace
+from parity.config.settings import model_config
+from parity.train.trouble import why_not_finite
 
 
 @pytest.fixture

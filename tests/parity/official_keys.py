@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from parity.framework import TensorInfo
-from parity.pth import read_pth
+from parity.weights.pth import read_pth
 
 KEYS = json.loads(gzip.decompress((Path(__file__).parent / "fixtures/state_keys.json.gz").read_bytes()))
 R18 = [TensorInfo(name, tuple(shape), dtype, kind) for name, shape, dtype, kind in KEYS["rtdetr_r18vd"]]

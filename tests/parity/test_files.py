@@ -4,20 +4,18 @@ import errno
 import os
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
+import interrupted
 import numpy as np
 import pytest
 from numpy_framework import NumpyFramework
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import interrupted
 from small_run import make_dataset, make_run
 
-from parity import cli, engine, files, train, weights
+from parity import cli, files
 from parity.errors import UserError
+from parity.train import engine, train
+from parity.weights import formats
 
 
 @pytest.fixture
@@ -119,10 +117,10 @@ def test_a_full_disk_stops_a_run_that_later_goes_on(run, tmp_path, tiny_disk):
 
 def test_a_full_disk_leaves_older_weights_alone(tiny_disk):
     path = tiny_disk / "w.safetensors"
-    weights.write(path, {"a": np.ones(10, np.float32)})
+    formats.write(path, {"a": np.ones(10, np.float32)})
     with pytest.raises(UserError, match=r"w\.safetensors: cannot be written"):
-        weights.write(path, {"a": np.ones(100_000, np.float32)})
-    assert weights.read(path)["a"].shape == (10,) and [p.name for p in tiny_disk.iterdir()] == ["w.safetensors"]
+        formats.write(path, {"a": np.ones(100_000, np.float32)})
+    assert formats.read(path)["a"].shape == (10,) and [p.name for p in tiny_disk.iterdir()] == ["w.safetensors"]
 
 
 def test_a_command_says_in_one_line_what_the_system_refuses(monkeypatch, capsys):

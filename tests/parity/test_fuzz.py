@@ -17,10 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy_framework import NumpyFramework
 
-from parity import checkpoint, config, files, pickles, record, trace, weights
-from parity.checkpoint import Position
+from parity import files
+from parity.align import trace
+from parity.config import settings as config
 from parity.data import coco
 from parity.errors import UserError
+from parity.train import checkpoint, record
+from parity.train.checkpoint import Position
+from parity.weights import formats, pickles
 
 BOUNDED = settings(
     max_examples=int(os.environ.get("FUZZ", "100")), deadline=None, derandomize=True, database=None,
@@ -62,7 +66,7 @@ def made(folder: Path, name: str) -> bytes:
         return saved.read_bytes()
     if name == "inputs.npz":
         arrays = {"images": np.zeros((1, 3, 4, 4), np.float32), "sizes": np.array([[4, 4]]), "draws/0": np.ones(2)}
-        trace.write_npz(path, arrays)
+        files.write_npz(path, arrays)
     elif name == "metrics.jsonl":
         lines = [{"kind": "step", "step": 1, "total": 0.5}, {"kind": "epoch", "epoch": 1, "total": 0.5}]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -71,7 +75,7 @@ def made(folder: Path, name: str) -> bytes:
     elif name == "annotations.json":
         path.write_text(json.dumps(DOCUMENT))
     else:
-        weights.write(path, {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(1)})
+        formats.write(path, {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(1)})
     return path.read_bytes()
 
 
@@ -82,9 +86,9 @@ DOCUMENT = {
 }
 READERS: dict[str, Callable[[Path], Any]] = {
     "checkpoint.safetensors": checkpoint.read,
-    "weights.safetensors": weights.read,
-    "weights.pth": weights.read,
-    "weights.pkl": weights.read,
+    "weights.safetensors": formats.read,
+    "weights.pth": formats.read,
+    "weights.pkl": formats.read,
     "inputs.npz": lambda path: trace.read_inputs(path, False, 2),
     "metrics.jsonl": record.read_metrics,
     "run.yaml": config.load_run,
@@ -146,7 +150,7 @@ def test_checkpoints_with_a_true_checksum_and_any_content(tmp_path_factory, posi
     about = json.dumps({"position": position, "config": position, "lr_sha256": "", "framework": text})
     path = tmp_path_factory.mktemp("fuzz", numbered=True) / "step-00000001.safetensors"
     try:
-        weights.write(path, arrays, {"checkpoint": about, "sha256": checkpoint._sha256(about, arrays)})
+        formats.write(path, arrays, {"checkpoint": about, "sha256": checkpoint._sha256(about, arrays)})
     except UserError:
         return  # a name that safetensors itself does not take
     survives(checkpoint.read, path)
@@ -160,7 +164,7 @@ def test_positions_of_any_shape(tmp_path_factory, field, value):
     position = asdict(Position(1, 3)) | {field: value}
     about = json.dumps({"position": position, "config": {}, "lr_sha256": "", "framework": "numpy"})
     path = tmp_path_factory.mktemp("fuzz", numbered=True) / "step-00000003.safetensors"
-    weights.write(path, arrays, {"checkpoint": about, "sha256": checkpoint._sha256(about, arrays)})
+    formats.write(path, arrays, {"checkpoint": about, "sha256": checkpoint._sha256(about, arrays)})
     found = survives(checkpoint.read, path)
     if found is not None:
         found.position.add(0.5, {"loss": 0.5}, 0.1)
@@ -188,7 +192,7 @@ def test_pickles_of_any_opcodes(tmp_path_factory, code):
     path = tmp_path_factory.mktemp("fuzz", numbered=True) / "w.pkl"
     path.write_bytes(b"\x80\x02" + b"".join(code) + b".")
     survives(pickles.read_pkl, path)
-    survives(weights.read, path)
+    survives(formats.read, path)
 
 
 @BOUNDED

@@ -16,11 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from standin_project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/workflow"))
 
-from standin_project import Project  # noqa: E402 (the path comes first)
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scancel", "scontrol")
 MARK = "ClusterName=detectorparity"

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from parity.config import model_config
-from parity.draws import Draws
+from parity.config.settings import model_config
+from parity.data.draws import Draws
 from parity.errors import UserError
 from torch_impl.layers import MultiheadAttention
 from torch_impl.models import build

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity.draws import Draws
+from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.framework import Group
 from torch_impl.framework import TorchFramework

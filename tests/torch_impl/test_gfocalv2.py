@@ -1,20 +1,14 @@
 """GFocalV2: what the official numbers do not show. Images without boxes, tiny boxes, padding, ties, decoding."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from gfocalv2_cases import KEYS, SMALL, batch_of, largest_probabilities, maps, step
 
-from parity.config import model_config
+from parity.config.settings import model_config
 from torch_impl.framework import TorchFramework
 from torch_impl.models.gfocalv2.head import top_statistics
 from torch_impl.models.gfocalv2.postprocess import best_places, detections
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from gfocalv2_cases import KEYS, SMALL, batch_of, largest_probabilities, maps, step
 
 RNG = np.random.default_rng(0)
 

@@ -5,8 +5,9 @@ Neither files nor threads pile up. `STEPS=2000` trains longer.
 
 import os
 
-from parity.draws import Draws
-from parity.meter import Meter
+from parity.train.meter import Meter
+
+from parity.data.draws import Draws
 from torch_impl.framework import TorchFramework
 
 STEPS = int(os.environ.get("STEPS", "500"))

@@ -6,10 +6,11 @@ import torch
 import yaml
 from torch import nn
 
-from parity import cli, config
+from parity import cli
 from parity.align.files import Probe
 from parity.align.ladder import climb, failures
 from parity.align.shake import shake
+from parity.config import settings as config
 from parity.data.build import build
 from torch_impl.framework import TorchFramework
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from parity import weights
 from parity.errors import UserError
-from parity.pickles import BFLOAT16
-from parity.pth import read_pth as parity_reader
+from parity.weights import formats
+from parity.weights.pickles import BFLOAT16
+from parity.weights.pth import read_pth as parity_reader
 from torch_impl.framework import TorchFramework
 from torch_impl.pth import read_pth, to_numpy
 
@@ -50,13 +50,13 @@ def assert_same_bits(arrays: dict[str, np.ndarray], expected: dict[str, torch.Te
 @pytest.mark.parametrize("reader", READERS)
 def test_files_of_torch_save(tmp_path, reader):
     torch.save(tensors(), tmp_path / "w.pth")
-    assert_same_bits(weights.read(tmp_path / "w.pth", READERS[reader]), tensors())
+    assert_same_bits(formats.read(tmp_path / "w.pth", READERS[reader]), tensors())
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_the_format_before_torch_1_6(tmp_path, reader):
     torch.save(tensors(DTYPES), tmp_path / "w.pth", _use_new_zipfile_serialization=False)
-    assert_same_bits(weights.read(tmp_path / "w.pth", READERS[reader]), tensors(DTYPES))
+    assert_same_bits(formats.read(tmp_path / "w.pth", READERS[reader]), tensors(DTYPES))
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -76,12 +76,12 @@ def test_a_real_checkpoint(tmp_path, reader, zipped):
         "epoch": 3,
     }
     torch.save(checkpoint, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-    loaded = weights.load(tmp_path / "w.pth", READERS[reader])
+    loaded = formats.load(tmp_path / "w.pth", READERS[reader])
     assert loaded.wrapper == "ema.module"
     assert_same_bits(loaded.arrays, {name: value + 1 for name, value in model.state_dict().items()})
     del checkpoint["ema"]
     torch.save(checkpoint, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
-    loaded = weights.load(tmp_path / "w.pth", READERS[reader])
+    loaded = formats.load(tmp_path / "w.pth", READERS[reader])
     assert loaded.wrapper == "model"
     assert_same_bits(loaded.arrays, dict(model.state_dict()))
 
@@ -89,7 +89,7 @@ def test_a_real_checkpoint(tmp_path, reader, zipped):
 def test_torch_loads_what_parity_writes(tmp_path):
     arrays = {name: to_numpy(tensor.contiguous()) for name, tensor in tensors().items()}
     arrays["transposed"] = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    weights.write(tmp_path / "w.pth", arrays)
+    formats.write(tmp_path / "w.pth", arrays)
     loaded = torch.load(tmp_path / "w.pth", weights_only=True)
     assert list(loaded) == list(arrays)
     for name, tensor in loaded.items():
@@ -108,7 +108,7 @@ def test_bfloat16_means_the_same_in_both():
     values = torch.tensor([1.0, -2.5, 3e38, 1e-40])
     array = to_numpy(values.bfloat16())
     assert array.dtype == BFLOAT16
-    assert weights.as_float32(array).tolist() == values.bfloat16().float().tolist()
+    assert formats.as_float32(array).tolist() == values.bfloat16().float().tolist()
 
 
 class Touch:
@@ -130,7 +130,7 @@ def test_hostile_files_run_nothing(tmp_path, reader, zipped):
         _use_new_zipfile_serialization=zipped,
     )
     with pytest.raises(UserError, match=r"w\.pth") as caught:
-        weights.read(tmp_path / "w.pth", READERS[reader])
+        formats.read(tmp_path / "w.pth", READERS[reader])
     assert "\n" not in str(caught.value) and "posix.system" in str(caught.value)
     assert not (tmp_path / "witness").exists()
 
@@ -140,7 +140,7 @@ def test_whole_modules_and_foreign_tensors_are_refused(tmp_path, reader):
     for value in (torch.nn.Linear(2, 2), {"a": torch.ones(2, 2).to_sparse()}, {"a": torch.ones(2, dtype=torch.cfloat)}):
         torch.save(value, tmp_path / "w.pth")
         with pytest.raises(UserError, match=r"w\.pth"):
-            weights.write(tmp_path / "o.pkl", weights.read(tmp_path / "w.pth", READERS[reader]))
+            formats.write(tmp_path / "o.pkl", formats.read(tmp_path / "w.pth", READERS[reader]))
         assert not (tmp_path / "o.pkl").exists()
 
 
@@ -152,20 +152,20 @@ def test_truncated_files(tmp_path, reader, zipped):
     for length in (0, 3, 40, len(whole) // 2, len(whole) - 1):
         (tmp_path / "w.pth").write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"w\.pth"):
-            weights.read(tmp_path / "w.pth", READERS[reader])
+            formats.read(tmp_path / "w.pth", READERS[reader])
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_bombs(tmp_path, reader):
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match="larger than the file"):
-        weights.read(tmp_path / "w.pth", READERS[reader])
+        formats.read(tmp_path / "w.pth", READERS[reader])
     torch.save({"a": torch.zeros(1 << 22)}, tmp_path / "v.pth")
     with zipfile.ZipFile(tmp_path / "v.pth") as old, zipfile.ZipFile(tmp_path / "u.pth", "w", 8) as new:
         for name in old.namelist():
             new.writestr(name, old.read(name))
     with pytest.raises(UserError, match="compressed"):
-        weights.read(tmp_path / "u.pth", READERS[reader])
+        formats.read(tmp_path / "u.pth", READERS[reader])
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -185,7 +185,7 @@ def test_random_damage_never_ends_in_anything_but_a_user_error(tmp_path):
                 archive.writestr(name, bytes(data) if name == pickled else content)
         for reader in READERS.values():
             try:
-                weights.read(tmp_path / "v.pth", reader)
+                formats.read(tmp_path / "v.pth", reader)
             except UserError:
                 refused += 1
     assert refused > 100

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity.draws import Draws
+from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.files import digest
 from torch_impl.boxes import inverse_sigmoid

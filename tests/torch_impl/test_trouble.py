@@ -6,9 +6,9 @@ import shlex
 import numpy as np
 import pytest
 
-from parity import trace
-from parity.config import model_config
-from parity.trouble import why_not_finite
+from parity.align import trace
+from parity.config.settings import model_config
+from parity.train.trouble import why_not_finite
 from torch_impl.framework import TorchFramework
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from parity.report_index import FIGURES, TABLES  # noqa: E402
+from parity.report.index import FIGURES, TABLES  # noqa: E402
 
 ENV_FILE = "channels: [conda-forge]\ndependencies:\n  - python={}.{}\n  - pip:\n      - pip\n".format(*sys.version_info)
 

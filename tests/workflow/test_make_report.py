@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from parity.report_index import FIGURES, TABLES
+import fake_results
+
+from parity.report.index import FIGURES, TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/parity"))
-import fake_results  # noqa: E402 (the path comes first)
 
 
 def call(script: str, comparison: Path, out: Path) -> subprocess.CompletedProcess:

@@ -1,19 +1,10 @@
 """What `make bench` prints."""
 
-import sys
-from pathlib import Path
-
+import fake_results
 import pytest
-
-from parity.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow/scripts"))
-
 import show_bench
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "parity"))
-
-import fake_results
+from parity.errors import UserError
 
 
 def test_the_table_holds_medians_and_ratios_and_says_what_the_machine_did():

@@ -1,17 +1,14 @@
 """What `make overfit` says after its report; tests/test_overfit.py has it judge real runs."""
 
-import sys
 from pathlib import Path
 
+import fake_results
 import pytest
+import show_overfit
 
 from parity.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "tests/parity")]
-
-import fake_results  # noqa: E402
-import show_overfit  # noqa: E402
 
 
 def test_runs_that_did_not_learn_fail_and_every_part_is_shown(tmp_path, capsys):

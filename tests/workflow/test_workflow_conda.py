@@ -5,14 +5,12 @@ import re
 import sys
 from pathlib import Path
 
+import lock_envs
+import make_venv
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "workflow/scripts"))
-
-import lock_envs  # noqa: E402 (the path comes first)
-import make_venv  # noqa: E402
 
 
 @pytest.fixture

@@ -1,19 +1,17 @@
 """The configuration: schema, defaults, overrides from the command line, refusals, documentation."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+import workflow_config
 import yaml
 
+from parity.data.build import SOURCES
+from parity.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 
-import workflow_config  # noqa: E402
-
-from parity.data.build import SOURCES  # noqa: E402
-from parity.errors import UserError  # noqa: E402
 
 SCHEMA = workflow_config.load_schema("config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())

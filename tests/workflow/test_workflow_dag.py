@@ -170,8 +170,8 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("parity/figures/style.py", {"figures": 1, "report": 1}),
-        ("parity/report_index.py", {"figures": 1, "report": 1}),
+        ("parity/report/figures/style.py", {"figures": 1, "report": 1}),
+        ("parity/report/index.py", {"figures": 1, "report": 1}),
         ("workflow/scripts/evaluate.py", {"cross_evaluate": 2, **REPORT}),
         ("parity/align/tolerances.py", LADDER | REPORT),
     ],
@@ -182,7 +182,7 @@ def test_an_edit_of_what_comes_after_training_does_not_retrain(done_project, fil
 
 
 def test_an_edit_of_the_loop_retrains_both_and_draws_no_new_weights(done_project):
-    with edited(done_project, "parity/engine.py"):
+    with edited(done_project, "parity/train/engine.py"):
         jobs = done_project.jobs()
     assert jobs["train"] == 2
     assert "weights" not in jobs and "dataset" not in jobs

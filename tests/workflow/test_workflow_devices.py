@@ -7,12 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import devices
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
-sys.path.insert(0, str(SCRIPTS))
 
-import devices  # noqa: E402 (the path comes first)
 
 SHOW = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ.get('CUDA_DEVICE_ORDER'))"
 

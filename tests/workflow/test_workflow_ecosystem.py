@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import rule_graph
+
+from parity.report.index import FIGURES, TABLES
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 
-import rule_graph  # noqa: E402 (the path comes first)
-
-from parity.report_index import FIGURES, TABLES  # noqa: E402
 
 OUTER = """
 module detectors:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from parity.draws import Draws
+from parity.data.draws import Draws
 
 
 class Target(NamedTuple):

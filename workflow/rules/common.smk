@@ -12,10 +12,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 import devices
 import stale_locks
 import workflow_config
-from parity import config as parity_config
-from parity import official
+from parity.config import settings as parity_config
+from parity.data import official
+from parity.cli import VERBS
 from parity.errors import UserError
-from parity.report_index import FIGURES, TABLES
+from parity.report.index import FIGURES, TABLES
 from run_folder import made_by
 
 
@@ -182,4 +183,4 @@ def framework_sources(framework, model, verb):
     foreign = {name for name in parity_config.model_names() if name != model}
     files = [path.relative_to(ROOT) for path in sorted(package.rglob("*.py"))]
     own = [str(path) for path in files if not foreign & {*path.parts, path.stem}]
-    return sources(f"parity/{verb}.py", *own)
+    return sources(VERBS[verb][0].replace(".", "/") + ".py", *own)

@@ -2,7 +2,7 @@
 
     python workflow/scripts/collect.py --settings '{"model": "rtdetr", "runs": [...], ...}' --out comparison.json
 
-The workflow names the files, this adds the commit. The keys are those that `parity.comparison.load` reads.
+The workflow names the files, this adds the commit. The keys are those that `parity.compare.comparison.load` reads.
 """
 
 import argparse
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.errors import UserError
 from parity.files import write_json
-from parity.record import git_commit
+from parity.train.record import git_commit
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

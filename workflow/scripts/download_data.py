@@ -14,9 +14,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config import read_yaml
+from parity.config.settings import read_yaml
+from parity.data.official import provide
 from parity.errors import UserError
-from parity.official import provide
 
 
 def say(line: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.errors import UserError
-from parity.figures.continued import continued
-from parity.figures.style import write
+from parity.report.figures.continued import continued
+from parity.report.figures.style import write
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

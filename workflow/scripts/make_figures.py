@@ -1,4 +1,4 @@
-"""Draw every figure of a comparison: `<out>/figures/<stem>.png` and `.svg`, stems in `parity/report_index.py`.
+"""Draw every figure of a comparison: `<out>/figures/<stem>.png` and `.svg`, stems in `parity/report/index.py`.
 
 Runs in the workflow environment, also by hand:
     python workflow/scripts/make_figures.py --comparison results/rtdetr/comparison.json --out results/rtdetr
@@ -10,10 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.comparison import load
+from parity.compare.comparison import load
+from parity.compare.findings import find
 from parity.errors import UserError
-from parity.figures.draw import draw_all
-from parity.findings import find
+from parity.report.figures.draw import draw_all
 
 
 def main(arguments: list[str] | None = None) -> int:

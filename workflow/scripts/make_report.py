@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity import report
-from parity.comparison import load
+from parity.compare.comparison import load
+from parity.compare.findings import find
 from parity.errors import UserError
-from parity.findings import find
-from parity.tables import make_all, write_all
+from parity.report import report
+from parity.report.tables import make_all, write_all
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity import summary
-from parity.comparison import load
+from parity.compare.comparison import load
+from parity.compare.findings import find
 from parity.errors import UserError
-from parity.figures import pareto
-from parity.findings import find
+from parity.report import summary
+from parity.report.figures import pareto
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config import load_run
+from parity.config.settings import load_run
 from parity.data.throughput import compare
 from parity.errors import UserError
 from parity.files import read_json, read_lines

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.comparison import Run, load
+from parity.compare.comparison import Run, load
 from parity.errors import UserError
 
 LEAST_AP50, MOST_LEFT = 0.95, 0.05

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from make_venv import venv_path
 
-from parity.config import ROOT, load_run
+from parity.config.settings import ROOT, load_run
 from parity.errors import UserError
-from parity.evaluate import METRICS
 from parity.files import read_json
+from parity.train.evaluate import METRICS
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from parity import config as parity_config  # noqa: E402
+from parity.config import settings as parity_config  # noqa: E402
 from parity.data.subset import pinned  # noqa: E402
 from parity.errors import UserError  # noqa: E402
 

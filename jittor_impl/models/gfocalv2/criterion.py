@@ -15,7 +15,7 @@ from jittor_impl.models.dense import (
 )
 from jittor_impl.models.interface import Target
 from jittor_impl.runtime import jt
-from parity.assign import atss, level_points
+from parity.data.assign import atss, level_points
 
 Var = jt.Var
 EPS = 1e-6  # least union and hull, in squares of a stride

@@ -7,7 +7,7 @@ from jittor_impl.models.gfocalv2.criterion import flat
 from jittor_impl.models.interface import Detected
 from jittor_impl.nms import class_nms
 from jittor_impl.runtime import jt
-from parity.assign import level_points
+from parity.data.assign import level_points
 
 Var = jt.Var
 

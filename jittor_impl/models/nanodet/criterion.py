@@ -9,7 +9,7 @@ from jittor_impl.boxes import generalized_iou
 from jittor_impl.models.dense import boxes_to_distances, distribution_focal_loss, quality_focal_loss_with_logits
 from jittor_impl.models.interface import Target
 from jittor_impl.runtime import jt
-from parity.assign_dynamic import dynamic_soft_labels
+from parity.data.assign_dynamic import dynamic_soft_labels
 
 Var = jt.Var
 

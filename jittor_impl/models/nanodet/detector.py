@@ -13,7 +13,7 @@ from jittor_impl.models.nanodet.head import NanoDetPlusHead
 from jittor_impl.models.nanodet.neck import GhostPAN
 from jittor_impl.nms import class_nms
 from jittor_impl.runtime import jt
-from parity.assign import level_points
+from parity.data.assign import level_points
 
 Var = jt.Var
 

@@ -3,11 +3,11 @@ import shutil
 
 import numpy as np
 import pytest
+from fake_probe import probe
 
 from parity.align.files import Probe, save_arrays
 from parity.align.ladder import climb, failures, summary
 from parity.errors import UserError
-from tests.parity.align.fake_probe import probe
 
 
 def judged(tmp_path, first: dict | None = None, **second):

@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from bad_input import CASES, GOOD, PAGE, SIZE, page, settings
 
 from parity.data.build import build
 from parity.data.check import KINDS
 from parity.data.coco import open_split
 from parity.data.loader import decode
 from parity.errors import UserError
-from tests.parity.data.bad_input import CASES, GOOD, PAGE, SIZE, page, settings
 
 NAMES = [f"{case.source}: {case.what}" for case in CASES]
 

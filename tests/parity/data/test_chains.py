@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from generated import pattern
 
-from parity.config import model_config, model_names, variant_names
+from parity.config.settings import model_config, model_names, variant_names
 from parity.data.augment_detr import random_size_crop
 from parity.data.augment_nanodet import saturate
 from parity.data.chains import make_augment

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_input import SIZE, edit, good_coco, settings
 from PIL import Image
 
 from parity.data import check_images
@@ -14,7 +15,6 @@ from parity.data.check_annotations import check_document
 from parity.data.coco import open_split
 from parity.data.loader import decode
 from parity.errors import UserError
-from tests.parity.data.bad_input import SIZE, edit, good_coco, settings
 
 
 @pytest.fixture

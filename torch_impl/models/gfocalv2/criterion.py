@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.assign import atss, level_points
+from parity.data.assign import atss, level_points
 from torch_impl.boxes import generalized_iou, iou_and_union
 from torch_impl.models.dense import (
     Integral,

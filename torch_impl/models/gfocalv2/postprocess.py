@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from parity.assign import level_points
+from parity.data.assign import level_points
 from torch_impl.models.dense import Integral, clip_boxes, distances_to_boxes
 from torch_impl.models.gfocalv2.criterion import flat
 from torch_impl.models.interface import Detected

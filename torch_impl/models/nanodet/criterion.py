@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.assign_dynamic import dynamic_soft_labels
+from parity.data.assign_dynamic import dynamic_soft_labels
 from torch_impl.boxes import generalized_iou
 from torch_impl.models.dense import boxes_to_distances, distribution_focal_loss, quality_focal_loss_with_logits
 from torch_impl.models.interface import Target

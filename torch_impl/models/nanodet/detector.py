@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.assign import level_points
+from parity.data.assign import level_points
 from torch_impl.models.dense import clip_boxes, distances_to_boxes
 from torch_impl.models.interface import Detected, Detector, Losses, Target
 from torch_impl.models.nanodet.aux_head import SimpleConvHead

@@ -1,0 +1,1 @@
+"""Two frameworks side by side: manifests, audit, statistics, findings."""

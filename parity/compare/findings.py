@@ -1,0 +1,182 @@
+"""What the numbers of a comparison say: audit, verdicts, same-weights differences. Computed once, used everywhere."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from parity.compare.audit import Audit, audit
+from parity.compare.comparison import Comparison, Run
+from parity.compare.image_bootstrap import ImageBootstrap, compare
+from parity.compare.stats import Verdict, ratio_of_medians, survives, tost_paired, withheld
+from parity.errors import UserError
+
+SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
+    "inference latency": ("latency", "total"),
+    "forward pass": ("latency", "forward"),
+    "training step": ("train", "step"),
+}
+
+
+DISTURBED = ("unequal", "busy", "machine")  # codes of verdicts that `disturbance` withholds
+IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake waits, the system tidies up
+
+
+@dataclass(frozen=True)
+class SameWeights:
+    """Final weights of `trained`'s run, evaluated by `trained` and by `other`. AP 0..1; None when missing.
+
+    `bootstrap` resamples validation images; None when detections or annotations are missing.
+    """
+
+    trained: str
+    other: str
+    seed: int
+    own_ap: float | None
+    other_ap: float | None
+    bootstrap: ImageBootstrap | None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.own_ap is None or self.other_ap is None else self.other_ap - self.own_ap
+
+
+@dataclass
+class Findings:
+    """`ap` compares final AP in points, paired by seed; `speed` maps (name, setting) to a ratio against torch."""
+
+    audit: Audit
+    ap: Verdict | None
+    speed: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    same_weights: list[SameWeights] = field(default_factory=list)
+    baseline: str | None = None
+    candidate: str | None = None
+
+
+def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
+    """All findings. With one framework only the audit (which says so) and no verdict.
+
+    `bootstrap_samples` of 0 leaves out the bootstrap over images, which no figure needs.
+    """
+    present = [name for name in comparison.frameworks if comparison.of(name)]
+    baseline = present[0] if present else None
+    candidate = present[1] if len(present) > 1 else None
+    findings = Findings(audit(comparison), None, baseline=baseline, candidate=candidate)
+    if baseline and candidate:
+        pairs = [(a.final("AP"), b.final("AP")) for a, b in comparison.pairs(baseline, candidate)]
+        pairs = [(100 * a, 100 * b) for a, b in pairs if a is not None and b is not None]
+        findings.ap = tost_paired([a for a, _ in pairs], [b for _, b in pairs], comparison.margins["ap"])
+    findings.speed = speed_verdicts(comparison, baseline)
+    for run in comparison.runs:
+        for other in run.cross_dirs:
+            findings.same_weights.append(same_weights(comparison, run, other, bootstrap_samples, comparison.problems))
+    return findings
+
+
+def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[str, str], Verdict]:
+    """Every measured setting against the baseline's profile; nothing is concluded from a disturbed measurement."""
+    reference = comparison.profiles.get(baseline or "")
+    if reference is None:
+        return {}
+    result = {}
+    for setting, profile in comparison.profiles.items():
+        if setting == baseline:
+            continue
+        for name, (section, key) in SPEED.items():
+            first, second = (samples(p, section, key) for p in (reference, profile))
+            if first and second:
+                verdict = ratio_of_medians(first, second, comparison.margins["latency"])
+                why = disturbance(comparison, (baseline, setting), section, verdict) if verdict.low else None
+                result[name, setting] = withheld(verdict, *why) if why else verdict
+    return result
+
+
+def disturbance(
+    comparison: Comparison, settings: tuple[str, str], section: str, verdict: Verdict
+) -> tuple[str, str] | None:
+    """(code, reason) why the verdict on two settings says nothing about the frameworks; None when it does."""
+    unequal = profile_conditions(comparison, settings)
+    if unequal:
+        return "unequal", f"they were measured under unequal conditions ({'; '.join(unequal)})"
+    if set(settings) & set(busy(comparison)):
+        return "busy", "the machine was not idle while they were measured; measure again"
+    slower = drift(*(comparison.profiles[setting] for setting in settings), section)
+    if not survives(verdict, slower):
+        return "machine", f"the machine itself took {slower:.2f} times as long for a fixed computation; measure again"
+    return None
+
+
+def drift(reference: dict, profile: dict, section: str) -> float:
+    """How many times as long the machine took for a fixed computation during `profile`; 1 where not recorded."""
+    first, second = (samples(p, "machine", section) for p in (reference, profile))
+    return float(np.median(second) / np.median(first)) if first and second else 1.0
+
+
+def same_weights(
+    comparison: Comparison, run: Run, other: str, bootstrap_samples: int, problems: list[str]
+) -> SameWeights:
+    """One same-weights check; what stops the bootstrap is added to `problems`."""
+    theirs = ((run.cross.get(other) or {}).get("metrics") or {}).get("AP")
+    bootstrap = None
+    if comparison.dataset_dir is not None and bootstrap_samples:
+        annotations = comparison.dataset_dir / "annotations" / "val.json"
+        files = [run.detections, run.cross_dirs[other] / "detections.json"]
+        try:
+            for file in [annotations, *files]:
+                if not file.exists():
+                    raise UserError(f"{file}: is missing, so the same-weights difference has no interval")
+            bootstrap = compare(annotations, *files, samples=bootstrap_samples)
+        except (UserError, AssertionError, KeyError, TypeError) as error:
+            problems.append(f"same-weights bootstrap of {run.framework} seed {run.seed}: {error}")
+    own = run.final("AP")
+    return SameWeights(run.framework, other, run.seed, own, None if theirs is None else float(theirs), bootstrap)
+
+
+def samples(profile: dict, section: str, key: str) -> list[float]:
+    """Finite samples of a profile, in the order measured; empty when they were not recorded."""
+    values = (profile.get(section) or {}).get(key) or []
+    return [float(v) for v in values if v is not None and np.isfinite(v)]
+
+
+def profile_conditions(comparison: Comparison, settings: Iterable[str] | None = None) -> list[str]:
+    """Conditions that decide speed and that `settings` (all profiles) do not share, each as "name: values"."""
+    profiles = {setting: comparison.profiles[setting] for setting in settings or comparison.profiles}
+    conditions = {
+        "device": lambda p: p.get("device"),
+        "threads": lambda p: p.get("threads"),
+        "input": lambda p: p.get("input"),
+        "variant": lambda p: p.get("variant"),
+        "CPU": lambda p: (p.get("host") or {}).get("cpu"),
+        "GPU": lambda p: (p.get("host") or {}).get("gpu"),
+        "training batch size": lambda p: (p.get("train") or {}).get("batch_size"),
+    }
+    result = []
+    for name, read in conditions.items():
+        values = {setting: read(profile) for setting, profile in profiles.items()}
+        if len({str(value) for value in values.values()}) > 1:
+            result.append(f"{name}: " + ", ".join(f"{setting} {value}" for setting, value in values.items()))
+    return result
+
+
+def busy(comparison: Comparison) -> dict[str, float]:
+    """Settings that did not have the machine to themselves, and how many cores something else kept busy meanwhile."""
+    cores = {setting: profile.get("others") or 0.0 for setting, profile in comparison.profiles.items()}
+    return {setting: round(float(value), 2) for setting, value in cores.items() if value > IDLE}
+
+
+def overlaps(comparison: Comparison) -> list[tuple[str, str]]:
+    """(measurement, what ran meanwhile) for every measurement that shared its time with another one or a training.
+
+    By the recorded clock; whether both were on one machine is not recorded.
+    """
+    spans = {f"profile {setting}": profile.get("span") for setting, profile in comparison.profiles.items()}
+    for run in comparison.runs:
+        manifest = run.manifest or {}
+        spans[f"training {run.framework} seed {run.seed}"] = [manifest.get("started"), manifest.get("finished")]
+    known = {name: span for name, span in spans.items() if span and None not in span}
+    found = []
+    for name, (begun, ended) in known.items():
+        if name.startswith("profile"):
+            meanwhile = [o for o, (start, end) in known.items() if o != name and start < ended and begun < end]
+            found += [(name, other) for other in meanwhile]
+    return found

@@ -1,1 +1,0 @@
-"""The figures of a report; `parity.figures.draw` writes them."""

@@ -1,0 +1,1 @@
+"""Speed and memory, and how fast the machine itself is meanwhile."""

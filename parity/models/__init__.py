@@ -1,5 +1,0 @@
-"""Facts about the models that belong to no framework."""
-
-from parity.models import detr, gfocalv2, nanodet, rtdetr
-
-FACTS = {"rtdetr": rtdetr.FACTS, "detr": detr.FACTS, "gfocalv2": gfocalv2.FACTS, "nanodet": nanodet.FACTS}

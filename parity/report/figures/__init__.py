@@ -1,0 +1,1 @@
+"""The figures of a report; `parity.report.figures.draw` writes them."""

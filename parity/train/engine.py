@@ -1,0 +1,347 @@
+"""The training loop, written once for every framework.
+
+Reads top to bottom: set up from the run's configuration, then epochs of steps, evaluation after each, weights and the
+manifest at the end. What differs between two runs is behind `Framework`; what is fair or unfair is decided here.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.data.chains import make_augment
+from parity.data.coco import Dataset, open_split
+from parity.data.draws import Draws
+from parity.data.loader import Loader, batch_digest
+from parity.data.plan import BatchPlan
+from parity.data.transforms import make_preprocess
+from parity.errors import UserError
+from parity.files import locked, read_json, sweep, write_json
+from parity.framework import Batch, Detections, Framework, Group, StepResult
+from parity.train import checkpoint, trouble
+from parity.train.checkpoint import Position
+from parity.train.evaluate import evaluate, to_coco
+from parity.train.meter import Meter
+from parity.train.prepare import prepare_training
+from parity.train.progress import Progress
+from parity.train.record import MetricsLog, manifest, now, read_metrics
+from parity.train.schedule import ema_decay, lr_factors
+from parity.weights import formats
+
+CACHE_BYTES = 1 << 30  # decoded images kept by each loader
+
+
+def load_manifest(run: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run's dataset, whose class count must be the configured one."""
+    root = Path(run["data"]["root"])
+    about = read_json(root / "manifest.json")
+    if len(about["classes"]) != run["data"]["num_classes"]:
+        raise UserError(
+            f"{root}/manifest.json: has {len(about['classes'])} classes, the configuration says data.num_classes"
+            f" {run['data']['num_classes']}"
+        )
+    return about
+
+
+def train_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+    """The training batches of a run: a pure function of its configuration, whatever the number of workers."""
+    settings = run["train"]
+    dataset = open_split(run["data"]["root"], "train", run["label_space"])
+    size, epochs, scales = settings["batch_size"], settings["epochs"], settings["multi_scale"]
+    plan = BatchPlan(dataset.ids, size, epochs, run["seed"], sizes=scales)
+    preprocess, augment = make_preprocess(run["preprocess"]), make_augment(settings["augment"])
+    return Loader(dataset, plan, preprocess, augment, run["seed"], run["workers"], cache_bytes=cache_bytes)
+
+
+def val_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+    """The validation images of a run, without augmentation."""
+    dataset = open_split(run["data"]["root"], "val", run["label_space"])
+    preprocess = make_preprocess(run["preprocess"])
+    return Loader(dataset, None, preprocess, workers=run["workers"], cache_bytes=cache_bytes)
+
+
+def predict(framework: Framework, loader: Loader, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Detections of every image in COCO results format; `settings` is the run's `evaluate` section."""
+    results: list[dict[str, Any]] = []
+    for batch in loader.eval_batches(settings["batch_size"]):
+        results += coco_results(framework.predict(batch), batch, loader.dataset, settings)
+    return results
+
+
+def coco_results(found: list[Detections], batch: Batch, dataset: Dataset, settings: dict[str, Any]) -> list[dict]:
+    """COCO results of one batch, with the run's limit per image and score threshold."""
+    limit, threshold = settings["max_detections"], settings["score_threshold"]
+    return to_coco(found, batch, dataset.category_of, max_detections=limit, score_threshold=threshold)
+
+
+def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
+    """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
+
+    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
+    Whenever it is killed, the same call ends with the same files (times apart). Raises UserError when another process
+    trains into `out`.
+    """
+    out = Path(out)
+    with locked(out):
+        for folder in (out, out / "checkpoints"):
+            sweep(folder)
+        return _train(run, framework, out)
+
+
+def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
+    settings, seed = run["train"], run["seed"]
+    about, data, validation = load_manifest(run), train_loader(run), val_loader(run)
+
+    framework.seed(seed)
+    framework.build(run["model"], run["options"])
+    initial = formats.read(run["weights"])
+    framework.load_state(initial)
+    groups = prepare_training(framework, run)
+    per_epoch = data.plan.steps_per_epoch // settings["accumulate"]
+    if per_epoch == 0:
+        raise UserError(f"train.batch_size x accumulate: {len(data.dataset)} images do not fill one step")
+    factors = lr_factors(settings["schedule"], settings["epochs"], per_epoch)
+    record = manifest(run, framework, groups, factors, data.plan.digest(), formats.weights_sha256(initial), about)
+    del initial
+
+    label = f"[{run['framework']} {run['model']}/{run['variant']} seed {seed}]"
+    progress = Progress(label, len(factors), 0, run["log_seconds"])
+    position = _start(run, framework, out, factors, progress)
+    origin = position.origin or {"step": 0, "epoch": 0}
+    log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"])
+    save = _Saver(run, framework, out / "checkpoints", factors, position, log)
+    started, found, report = now(), None, None
+
+    with Meter() as meter:
+        while position.epoch < settings["epochs"]:
+            run_epoch(run, framework, data, groups, factors, position, log, progress, after_step=save.when_due)
+            begin, epoch = time.perf_counter(), position.epoch + 1
+            scores, last_epoch = None, epoch == settings["epochs"]
+            if last_epoch or (settings["eval_every"] and epoch % settings["eval_every"] == 0):
+                found, report = _validate(run, framework, validation)
+                scores = report["metrics"]
+                if (scores["AP"] or 0.0) > position.best:
+                    position.best, position.best_epoch = scores["AP"] or 0.0, epoch
+                    with _evaluated_weights(framework, settings):
+                        formats.write(out / "best.safetensors", framework.state())
+            line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
+            log.write(line)
+            progress.line(_epoch_text(line, settings["epochs"]))
+            position.next_epoch()
+            save()
+    progress.close()
+    log.close()
+
+    if found is None:  # it was killed after its last checkpoint
+        found, report = _validate(run, framework, validation)
+    write_json(out / "detections.json", found, indent=None)
+    write_json(out / "coco.json", report)
+    formats.write(out / "last.safetensors", framework.state())
+    if settings["ema"]:
+        formats.write(out / "ema.safetensors", framework.ema_state())
+    epochs = [line for line in read_metrics(out / "metrics.jsonl") if line["kind"] == "epoch"]
+    record |= {
+        "batches_sha256": [batch_digest(batch) for batch in islice(data.batches(1), 3)],
+        "final_weights": "ema.safetensors" if settings["ema"] and settings["evaluate_with_ema"] else "last.safetensors",
+        "best_epoch": position.best_epoch,
+        "continued_from": position.origin,
+        "started": started,
+        "finished": now(),
+        "seconds": round(sum(line["seconds"]["train"] + line["seconds"]["evaluate"] for line in epochs), 3),
+        "peak_memory_mb": max(line["peak_memory_mb"] for line in epochs),
+        "device_memory_mb": _megabytes(framework.device_memory()),
+    }
+    write_json(out / "run.json", record)
+    return record
+
+
+def _start(run: dict[str, Any], framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
+    """Put the framework where the run's newest checkpoint stands, else the one it is to continue, else nowhere."""
+    source = run.get("continue_from")
+    resumed = checkpoint.newest(out / "checkpoints", progress.line)
+    found = resumed or (checkpoint.read(Path(source)) if source else None)
+    if found is None:
+        return Position()
+    checkpoint.check(found, _shared(run), factors)
+    checkpoint.restore(framework, found.parts)
+    position, place = found.position, f"epoch {found.position.epoch}, step {found.position.step}"
+    if resumed is None:
+        if position.step >= len(factors):
+            raise UserError(
+                f"continue_from {source}: stands after {place}, where this run ends too; raise train.epochs"
+            )
+        position.origin = {"source": str(source), "framework": found.framework, "sha256": found.sha256}
+        position.origin |= {"epoch": position.epoch, "step": position.step}
+        position.best, position.best_epoch = -1.0, 0  # the best weights so far lie in the other run's folder
+        progress.line(f"goes on from {found.path} of {found.framework}, after {place}")
+    else:
+        progress.line(f"continues after {place}")
+    progress.skip(position.step)
+    return position
+
+
+class _Saver:
+    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` while an epoch lasts."""
+
+    def __init__(
+        self,
+        run: dict[str, Any],
+        framework: Framework,
+        folder: Path,
+        factors: np.ndarray,
+        position: Position,
+        log: MetricsLog,
+    ):
+        self.run, self.framework, self.folder, self.factors = run, framework, folder, factors
+        self.position, self.log, self.last = position, log, time.monotonic()
+        self.seconds = 60 * run.get("checkpoint_minutes", 10)
+
+    def __call__(self) -> None:
+        ema, keep = bool(self.run["train"]["ema"]), self.run.get("keep_checkpoints", 2)
+        self.log.sync()
+        checkpoint.save(self.folder, self.framework, self.position, _shared(self.run), self.factors, ema, keep)
+        self.last = time.monotonic()
+
+    def when_due(self) -> None:
+        """Called after every step; 0 minutes save at the end of epochs only."""
+        if self.seconds and time.monotonic() - self.last >= self.seconds:
+            self()
+
+
+def _validate(run: dict[str, Any], framework: Framework, validation: Loader) -> tuple[list[dict], dict[str, Any]]:
+    """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
+    advice = f"evaluate.batch_size is {run['evaluate']['batch_size']}; try a smaller one"
+    with _evaluated_weights(framework, run["train"]), trouble.memory_watched("the evaluation", advice):
+        found = predict(framework, validation, run["evaluate"])
+    return found, evaluate(Path(run["data"]["root"]) / "annotations/val.json", found)
+
+
+def run_epoch(
+    run: dict[str, Any],
+    framework: Framework,
+    data: Loader,
+    groups: list[Group],
+    factors: np.ndarray,
+    position: Position,
+    log: MetricsLog,
+    progress: Progress,
+    limit: int | None = None,
+    after_step: Callable[[], None] | None = None,
+) -> None:
+    """What is left of one epoch of optimiser steps, each made of `accumulate` batches; advances `position`.
+
+    `limit` ends it at so many steps; `after_step` is called after each.
+    """
+    settings, epoch = run["train"], position.epoch
+    accumulate = settings["accumulate"]
+    batches = data.batches(epoch + 1, position.steps * accumulate)
+    count = data.plan.steps_per_epoch // accumulate
+    for _ in range(position.steps, count if limit is None else min(count, limit)):
+        begin = time.perf_counter()
+        waited = passed = 0.0
+        images, results = 0, []
+        for part in range(accumulate):
+            before = time.perf_counter()
+            batch = next(batches)
+            after = time.perf_counter()
+            results.append(_forward_backward(run, framework, batch, position, part, log.path.parent))
+            passed += time.perf_counter() - after
+            waited += after - before
+            images += len(batch.images)
+        total = float(np.mean([result.total for result in results]))
+        rates = [group.lr * factors[position.step] for group in groups]
+        updating = time.perf_counter()
+        with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
+            norm, clip = framework.optimizer_step(rates, settings["clip_norm"])
+        if not np.isfinite(norm):
+            where = trouble.describe(batch, epoch + 1, position.step + 1)
+            raise UserError(f"gradient norm is {norm} at {where}; the newest checkpoint holds an earlier state")
+        losses = {name: float(np.mean([r.losses[name] for r in results])) for name in results[0].losses}
+        if settings["ema"]:
+            framework.update_ema(ema_decay(settings["ema"], position.step + 1))
+        end = time.perf_counter()
+        position.add(total, losses, end - begin)
+        seconds = {"data": waited, "forward_backward": passed, "optimizer": end - updating, "step": end - begin}
+        log.write(
+            {
+                "kind": "step",
+                "epoch": epoch + 1,
+                "step": position.step,
+                "total": total,
+                "losses": losses,
+                "lr": rates,
+                "grad_norm": norm,
+                "clip": clip,
+                "seconds": {key: round(value, 6) for key, value in seconds.items()},
+                "images": images,
+            }
+        )
+        progress.step(epoch + 1, total, max(rates), norm, waited, end - begin)
+        if after_step is not None:
+            after_step()
+
+
+def _forward_backward(
+    run: dict[str, Any], framework: Framework, batch: Batch, position: Position, part: int, folder: Path
+) -> StepResult:
+    """One batch of a step. Raises UserError for a loss that is no number, with its cause, and for a lack of memory."""
+    key, epoch, accumulate = (run["seed"], position.step, part), position.epoch, run["train"]["accumulate"]
+    where = trouble.describe(batch, epoch + 1, position.step + 1)
+    try:
+        with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
+            result = framework.forward_backward(batch, Draws(*key), epoch, 1.0 / accumulate)
+    except UserError:
+        raise
+    except Exception as error:  # a matching, for instance, refuses costs that are no numbers
+        cause = trouble.why_not_finite(run, framework, batch, key, epoch, folder)
+        if cause is None:
+            raise
+        raise UserError(f"loss is not a number at {where}: {cause}") from error
+    if not np.isfinite(result.total):
+        cause = trouble.why_not_finite(run, framework, batch, key, epoch, folder)
+        raise UserError(f"loss is {result.total} at {where}: {cause or 'but not when it was repeated'}")
+    return result
+
+
+def _shared(run: dict[str, Any]) -> dict[str, Any]:
+    """Everything that a continued run must share with the checkpoint; the framework is not part of it."""
+    keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
+    return {key: run[key] for key in keys} | {"data": run["data"]["id"]}
+
+
+def _evaluated_weights(framework: Framework, settings: dict[str, Any]):
+    """EMA weights where the model is evaluated with them, its own otherwise."""
+    return framework.ema_weights() if settings["ema"] and settings["evaluate_with_ema"] else nullcontext()
+
+
+def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> dict[str, Any]:
+    """The record of the epoch that `position` has come to the end of; `evaluated` is the validation's seconds."""
+    running = position.running
+    return {
+        "kind": "epoch",
+        "epoch": position.epoch + 1,
+        "steps": position.steps,
+        "total": running["total"] / position.steps,
+        "losses": {name: value / count for name, (value, count) in sorted(running["losses"].items())},
+        "metrics": scores,
+        "seconds": {"train": round(running["seconds"], 3), "evaluate": round(evaluated, 3)},
+        "peak_memory_mb": peak,
+    }
+
+
+def _epoch_text(line: dict[str, Any], epochs: int) -> str:
+    text = f"epoch {line['epoch']}/{epochs}: loss {line['total']:.4f}"
+    if line["metrics"]:
+        text += "".join(f", {name} {line['metrics'][name] or 0.0:.4f}" for name in ("AP", "AP50", "AP75"))
+    seconds = line["seconds"]
+    return (
+        text + f", {seconds['train']:.1f} s + {seconds['evaluate']:.1f} s, peak memory {line['peak_memory_mb']:.0f} MB"
+    )
+
+
+def _megabytes(value: int | None) -> float | None:
+    return None if value is None else round(value / 1e6, 1)

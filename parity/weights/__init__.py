@@ -1,0 +1,1 @@
+"""Weights: reading, writing, converting and drawing them."""

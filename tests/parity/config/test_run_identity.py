@@ -1,0 +1,110 @@
+"""What names a run and a measurement: everything that changes their content, and nothing that does not."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from parity.config import settings as config
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"workers": 0, "log_seconds": 10}
+CONFIG |= {"checkpoint_minutes": 10, "keep_checkpoints": 2, "profile": {"images": 50, "steps": 10, "stock": True}}
+
+
+def resolved(**changes) -> dict:
+    return config.resolve(CONFIG | changes, "rtdetr")
+
+
+def changed(path: str, value, **more) -> dict:
+    """The resolved configuration with one value replaced, `train.optimizer.lr` for example."""
+    result = copy.deepcopy(resolved(**more))
+    *sections, key = path.split(".")
+    place = result
+    for section in sections:
+        place = place[section]
+    assert key in place and place[key] != value
+    place[key] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("options.num_queries", 7),
+        ("preprocess.size", 64),
+        ("train.clip_norm", None),
+        ("train.optimizer.kind", "SGD"),
+        ("train.augment.flip", 0.0),
+        ("evaluate.max_detections", 50),
+        ("evaluate.batch_size", 1),
+        ("data.id", "other"),
+        ("init", {"weights": "w.pth"}),
+        ("label_space", "coco_id"),
+        ("device", "cuda"),
+        ("threads", 1),
+    ],
+)
+def test_what_is_in_run_yaml_names_the_run(path, value):
+    assert config.run_id(changed(path, value), 0) != config.run_id(resolved(), 0)
+
+
+@pytest.mark.parametrize("key", config.MACHINE_KEYS)
+def test_what_changes_no_result_names_nothing(key):
+    other = changed(key, 99)
+    assert config.run_id(other, 0) == config.run_id(resolved(), 0)
+    assert config.profile_id(other, CONFIG["profile"], "torch") == config.profile_id(
+        resolved(), CONFIG["profile"], "torch"
+    )
+
+
+def test_a_run_is_named_by_its_framework_s_own_options_only():
+    stock = resolved(jittor={"ops": "stock"})
+    assert config.run_id(stock, 0, "torch") == config.run_id(resolved(), 0, "torch")
+    assert config.run_id(stock, 0, "jittor") != config.run_id(resolved(), 0, "jittor")
+
+
+def test_the_number_of_a_card_is_left_out():
+    assert resolved(device="cuda:1")["device"] == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("train.clip_norm", None),
+        ("train.ema", None),
+        ("train.augment.flip", 0.0),
+        ("train.optimizer.kind", "SGD"),
+        ("train.batch_size", 1),
+        ("train.multi_scale", [64]),
+        ("evaluate.max_detections", 50),
+        ("options.num_queries", 7),
+    ],
+)
+def test_a_measurement_is_named_by_the_work_of_a_step(path, value):
+    profile = CONFIG["profile"]
+    assert config.profile_id(changed(path, value), profile, "torch") != config.profile_id(resolved(), profile, "torch")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("train.epochs", 99),
+        ("train.optimizer.lr", 0.5),
+        ("train.schedule.warmup_steps", 1),
+        ("train.eval_every", 0),
+        ("evaluate.batch_size", 1),
+    ],
+)
+def test_a_measurement_is_not_named_by_how_far_training_goes(path, value):
+    profile = CONFIG["profile"]
+    assert config.profile_id(changed(path, value), profile, "torch") == config.profile_id(resolved(), profile, "torch")
+    assert config.profile_train(changed(path, value)) == config.profile_train(resolved())
+
+
+def test_how_much_is_measured_counts_and_what_else_is_measured_does_not():
+    more, alone = CONFIG["profile"] | {"images": 51}, CONFIG["profile"] | {"stock": False}
+    names = [config.profile_id(resolved(), profile, "jittor") for profile in (CONFIG["profile"], more, alone)]
+    assert names[0] == names[2] != names[1]
+    assert config.profile_id(resolved(), more, "torch") != names[1]

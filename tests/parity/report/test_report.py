@@ -1,0 +1,262 @@
+"""The report says what the numbers say, and hedges when they do not carry it."""
+
+import re
+
+import fake_results
+import pytest
+from markdown_it import MarkdownIt
+
+from parity.compare import findings as findings_module
+from parity.compare.comparison import load
+from parity.compare.findings import find
+from parity.compare.limits import objects_by_size
+from parity.errors import UserError
+from parity.report import report
+from parity.report.figures.draw import draw_all
+from parity.report.index import FIGURES
+from parity.report.tables import make_all
+
+
+def build(path, language="en") -> str:
+    comparison = load(path)
+    findings = find(comparison, bootstrap_samples=100)
+    return report.render(comparison, findings, make_all(comparison, findings), language)
+
+
+def opening(text: str) -> str:
+    return text[: text.index("\n## ")]
+
+
+def test_opening_has_verdicts_key_table_and_one_figure(tmp_path):
+    head = opening(build(fake_results.make(tmp_path, seeds=(0, 1, 2))))
+    assert head.startswith("# FakeDet (tiny): PyTorch and Jittor\n")
+    assert "**Comparable.**" in head
+    assert "**AP: equivalent**" in head
+    assert "**Training step, Jittor (fast operators): different**, slower. 1.08 × the time of PyTorch" in head
+    assert "| AP, final weights (points) | 50.40 | 50.40 | – |" in head
+    assert head.count("![") == 1
+
+
+def test_every_section_and_every_figure_is_there(tmp_path):
+    text = build(fake_results.make(tmp_path, alignment=True))
+    sections = re.findall(r"^## (.*)$", text, re.M)
+    assert sections == [
+        "What was run", "Training", "Accuracy", "Same weights, other framework", "Speed and memory",
+        "Weights conversion", "Alignment", "Fairness audit", "Environment and provenance", "Reproducing each part",
+        "Deviations and limitations",
+    ]  # fmt: skip
+    for stem in FIGURES:
+        assert f"(figures/{stem}.png)" in text
+
+
+def test_one_seed_is_called_inconclusive(tmp_path):
+    text = build(fake_results.make(tmp_path))
+    assert "**AP: inconclusive**" in opening(text)
+    assert "one seed shows nothing about the spread between seeds" in opening(text)
+    assert "no statement about the difference in AP is possible" in text
+
+
+def test_a_failed_audit_is_the_headline(tmp_path):
+    text = build(fake_results.make(tmp_path, manifest={"jittor": {"batch_size": 2}}))
+    head = opening(text)
+    assert "**Not comparable: different batch size (4 (torch) vs 2 (jittor)).**" in head
+    assert "**Comparable" not in head
+    assert "of runs that are not comparable" in head
+    assert "| batch size | yes | different | 4 | 2 |" in text
+    assert "cannot be put down to the framework" in text
+
+
+def test_what_was_not_recorded_makes_the_runs_not_comparable(tmp_path):
+    text = build(fake_results.make(tmp_path, manifest={"jittor": {"plan_digest": "<drop>"}}))
+    assert "**Not comparable: not recorded: data order.**" in opening(text)
+
+
+def test_one_framework_has_one_column_and_says_so(tmp_path):
+    text = build(fake_results.make(tmp_path, frameworks=("torch",)))
+    head = opening(text)
+    assert "# FakeDet (tiny): PyTorch alone" in head
+    assert "Only PyTorch was run; this report has one column." in head
+    assert "AP: " not in head.replace("| AP", "")
+    assert "Jittor" not in head
+    assert "Not run: it needs two frameworks." in text
+    assert "Only PyTorch was run. Nothing here compares it with another framework." in text
+
+
+def test_low_ap_is_hedged(tmp_path):
+    path = fake_results.make(tmp_path, seeds=(0, 1))
+    comparison = load(path)
+    for run in comparison.runs:
+        run.coco["metrics"]["AP"] = 0.0002
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), "en")
+    assert "at an AP so low that agreement says little" in opening(text)
+    assert "equality at this level says little" in text
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "few validation objects (small 14)"), ("zh", "（small 14）")])
+def test_few_objects_of_a_size_are_hedged(tmp_path, language, words):
+    path = fake_results.make(tmp_path)
+    comparison = load(path)
+    assert objects_by_size(comparison) == {"small": 14, "medium": 0, "large": 0}
+    findings = find(comparison, bootstrap_samples=0)
+    assert words in report.render(comparison, findings, make_all(comparison, findings), language)
+    (comparison.dataset_dir / "annotations/val.json").write_text("{}")
+    assert objects_by_size(comparison) == {}
+
+
+def test_a_busy_machine_is_hedged(tmp_path):
+    path = fake_results.make(tmp_path)
+    comparison = load(path)
+    comparison.profiles["jittor"]["others"] = 0.9
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), "en")
+    assert "**Training step, Jittor (fast operators): inconclusive**" in opening(text)
+    assert "but the machine was not idle while they were measured" in opening(text)
+    assert "cores busy with something else: jittor 0.9" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "the machine itself took 1.20 times as long"), ("zh", "请重新测量")]
+)
+def test_a_machine_that_was_slower_meanwhile_settles_nothing(tmp_path, language, words):
+    comparison = load(fake_results.make(tmp_path))
+    before = find(comparison, bootstrap_samples=0).speed
+    comparison.profiles["jittor"]["machine"]["latency"] = [0.0048] * 40
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), language)
+    assert words in opening(text)
+    assert findings.speed["inference latency", "jittor"].code == "machine"
+    assert findings.speed["training step", "jittor"] == before["training step", "jittor"]
+    del comparison.profiles["torch"]["machine"]  # a measurement of an earlier version
+    assert find(comparison, bootstrap_samples=0).speed == before
+
+
+def test_what_an_idle_machine_does_is_no_warning(tmp_path):
+    comparison = load(fake_results.make(tmp_path))
+    before = find(comparison, bootstrap_samples=0).speed
+    comparison.profiles["jittor"]["others"] = findings_module.IDLE
+    assert findings_module.busy(comparison) == {} and find(comparison, bootstrap_samples=0).speed == before
+    comparison.profiles["jittor"]["others"] = findings_module.IDLE + 0.1
+    assert list(findings_module.busy(comparison)) == ["jittor"]
+    codes = {setting: v.code for (name, setting), v in find(comparison, bootstrap_samples=0).speed.items()}
+    assert codes["jittor"] == "busy" and codes["jittor-stock"] != "busy"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_ran_while_speed_was_measured_is_named(tmp_path, language):
+    comparison = load(fake_results.make(tmp_path))
+    comparison.profiles["torch"]["span"] = ["2000-01-01T01:00:00+00:00", "2000-01-01T01:01:00+00:00"]
+    comparison.profiles["jittor-stock"]["span"] = ["2000-01-01T01:01:00+00:00", "2000-01-01T01:02:00+00:00"]
+    comparison.profiles["jittor"]["span"] = ["2000-01-01T02:00:00+00:00", "2000-01-01T02:01:00+00:00"]
+    assert findings_module.overlaps(comparison) == []
+    comparison.runs[1].manifest |= {"started": "2000-01-01T01:01:30+00:00", "finished": "2000-01-01T01:30:00+00:00"}
+    assert findings_module.overlaps(comparison) == [("profile jittor-stock", "training jittor seed 0")]
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), language)
+    assert "profile jittor-stock: training jittor seed 0" in text
+
+
+def test_profiles_of_unequal_conditions_are_named(tmp_path):
+    comparison = load(fake_results.make(tmp_path))
+    comparison.profiles["jittor"]["threads"] = 2
+    findings = find(comparison, bootstrap_samples=0)
+    text = report.render(comparison, findings, make_all(comparison, findings), "en")
+    assert "but they were measured under unequal conditions (" in opening(text)
+    assert "threads: torch 1, jittor 2, jittor-stock 1" in text
+
+
+def test_missing_pieces_are_listed(tmp_path):
+    text = build(fake_results.make(tmp_path, drop=("fakedet/runs/jittor/*/coco.json", "fakedet/profile/*")))
+    assert "**Speed: not measured.**" in opening(text)
+    assert re.search(r"Missing or broken: .*runs/jittor/fake-s0/coco\.json", text)
+
+
+def test_alignment_names_the_rung_that_failed(tmp_path):
+    text = build(fake_results.make(tmp_path, alignment=True))
+    assert "**Alignment: failed** at 6 gradients." in opening(text)
+    assert "| 6 | gradients | fail | 40 | 0.1 | 0.0001 | relative L2 | decoder.fake.weight |" in text
+    assert "First divergence: `decoder.fake`. linear: look at the transposition" in text
+    without = build(fake_results.make(tmp_path / "without"))
+    assert "## Alignment" not in without
+    assert "was not checked here layer by layer" in without
+
+
+def test_chinese_report_has_the_same_numbers_and_tables(tmp_path):
+    path = fake_results.make(tmp_path, seeds=(0, 1, 2), alignment=True)
+    english, chinese = build(path), build(path, "zh")
+    assert "可比" in opening(chinese)
+
+    def cells(text):
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        return [re.findall(r"(?<=\| )[-−+]?[\d,.]+(?= \|)", row) for row in rows]
+
+    assert cells(english) == cells(chinese)
+    assert len(re.findall(r"^## ", english, re.M)) == len(re.findall(r"^## ", chinese, re.M))
+    assert re.findall(r"\((figures/.*?|tables/.*?)\)", english) == re.findall(r"\((figures/.*?|tables/.*?)\)", chinese)
+
+
+@pytest.mark.parametrize("language", report.LANGUAGES)
+def test_every_limitation_has_a_sentence(language):
+    source = (report.TEMPLATES / f"report.{language}.md.j2").read_text()
+    codes = set(re.findall(r'\("([a-z_]+)", \{', (report.TEMPLATES.parent / "parity/compare/limits.py").read_text()))
+    codes |= {"short_training", "fine_tuning"}
+    assert len(codes) > 15
+    limits = source[source.index("set LIMITS") : source.index("set codes")]
+    assert set(re.findall(r'^  "([a-z_]+)":', limits, re.M)) == codes
+
+
+@pytest.mark.parametrize("language", report.LANGUAGES)
+def test_every_variation_renders(tmp_path, language):
+    for i, options in enumerate((
+        {"frameworks": ("jittor",), "epochs": 1},
+        {"seeds": (0, 1), "ap_shift": 0.05},
+        {"drop": ("fakedet/runs/*/*/*.json*", "fakedet/profile/*", "data/*/*.json")},
+        {"manifest": {"torch": {"ema": None}}},
+    )):  # fmt: skip
+        text = build(fake_results.make(tmp_path / str(i), **options), language)
+        assert "None" not in re.sub(r"`[^`]*`", "", text)
+        assert "nan" not in text.split()
+        page = report.to_html(re.sub(r"!\[.*", "", text), tmp_path, language)
+        assert "**" not in page  # every emphasis was closed where Markdown sees it
+
+
+def test_html_is_one_file_with_everything_in_it(tmp_path):
+    path = fake_results.make(tmp_path, language="zh")
+    comparison = load(path)
+    findings = find(comparison, bootstrap_samples=0)
+    draw_all(comparison, findings, tmp_path / "figures")
+    written = report.write(comparison, findings, make_all(comparison, findings), tmp_path)
+    page = written[1].read_text()
+    assert '<html lang="zh">' in page
+    assert page.count("data:image/png;base64,") == len(FIGURES) - 1  # no alignment was given
+    assert not re.search(r'src="(?!data:)', page)
+    assert "<table>" in page
+
+
+def test_html_names_a_missing_figure(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.png"):
+        report.to_html("![x](figures/gone.png)", tmp_path)
+
+
+def test_unknown_language_is_refused(tmp_path):
+    comparison = load(fake_results.make(tmp_path, language="fr"))
+    with pytest.raises(UserError, match=r"report\.language: 'fr'"):
+        report.language_of(comparison)
+
+
+def test_numbers_are_made_for_reading():
+    assert report.number(None) == "–"
+    assert report.number(float("nan")) == "–"
+    assert report.number(1_234_567) == "1,234,567"
+    assert report.number(0.123456) == "0.1235"
+    assert report.number(43.956) == "43.96"
+    assert report.signed(-0.5) == "−0.50"
+    assert report.signed(0.001) == "0.00"
+    assert report.fixed(1330.0, 0) == "1,330"
+
+
+def test_a_cell_cannot_break_the_table():
+    line = "| " + report.cell("a|b\nc <i> *d* [e](f)") + " | x |"
+    page = MarkdownIt("commonmark", {"html": False}).enable("table").render("| a | b |\n| --- | --- |\n" + line)
+    assert page.count("<td>") == 2
+    assert "a|b c &lt;i&gt; *d* [e](f)" in page
