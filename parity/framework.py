@@ -19,7 +19,7 @@ import numpy as np
 
 @dataclass
 class Batch:
-    """One batch as every model receives it; the arrays of `IN.npz` (CONTRACTS: trace) and of the loader.
+    """One batch as every model receives it; the arrays of `IN.npz` (docs/trace.md) and of the loader.
 
     images       float32 [B, 3, H, W]  preprocessed and padded with zeros at the bottom and right
     sizes        int64   [B, 2]        (height, width) of each image inside the padding

@@ -1,6 +1,6 @@
 """`trace`: what one framework computes for given weights and inputs, as arrays that anybody can compare.
 
-The format of IN.npz and OUT.npz is fixed by the project's contract and described in docs/trace.md. Nothing here knows a
+The format of IN.npz and OUT.npz is fixed and described in docs/trace.md. Nothing here knows a
 framework or a model: both are behind `parity.framework.Framework`.
 """
 

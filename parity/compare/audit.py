@@ -1,6 +1,6 @@
 """The fairness audit: are two runs equal in everything but the framework?
 
-Compares run.json manifests (CONTRACTS 3) row by row. A row is *equal*, *different* (with both values) or *not
+Compares run.json manifests (docs/formats.md) row by row. A row is *equal*, *different* (with both values) or *not
 recorded*. Rows that matter decide the headline; rows for information (versions, host, times) never do. A row that
 matters and was not recorded counts against comparability, because nobody can check it.
 """

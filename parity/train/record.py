@@ -166,7 +166,7 @@ def manifest(
     weights_sha256: str,
     dataset: dict[str, Any],
 ) -> dict[str, Any]:
-    """The part of `run.json` that is known before the first step (CONTRACTS: run manifest)."""
+    """The part of `run.json` that is known before the first step (docs/formats.md)."""
     train = run["train"]
     identity = {key: value for key, value in run.items() if key not in ("framework", "framework_options", "weights")}
     return {
