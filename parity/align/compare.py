@@ -108,3 +108,27 @@ def zero_gradients(
         if max(norms[0][name] / floors[0], norms[1][name] / floors[1]) > 10
     ]
     return zero[0] & zero[1], one
+
+
+def relative(first: float, second: float) -> float:
+    """|second - first| / |first|; 0 for equal numbers, infinite for something beside nothing."""
+    return 0.0 if first == second else abs(second - first) / abs(first) if first else float("inf")
+
+
+@dataclass
+class Drift:
+    """How far rounding alone moves the first framework from itself, tensor by tensor."""
+
+    differences: list[Difference]
+
+    @property
+    def limits(self) -> list[float]:
+        return [d.relative_l2 for d in self.differences]
+
+    @property
+    def peaks(self) -> list[float]:
+        return [d.peak for d in self.differences]
+
+
+def median(differences: list[Difference]) -> float | None:
+    return float(np.median([d.relative_l2 for d in differences])) if differences else None

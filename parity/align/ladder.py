@@ -6,9 +6,21 @@ A rung that fails explains those above it: training is not worth comparing where
 import math
 from typing import Any
 
-from parity.align import lower_rungs, upper_rungs
 from parity.align.files import Probe
 from parity.align.result import FAIL, PASS, Rung
+from parity.align.rungs import (
+    configuration,
+    forward,
+    gradients,
+    learning_rates,
+    losses,
+    postprocessing,
+    preprocessing,
+    same_weights,
+    steps,
+    training,
+    weights,
+)
 from parity.align.tolerances import TOLERANCES
 
 SINGLE = "single framework"
@@ -37,24 +49,24 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
     if second is None:
         reason = f"only {first.framework} takes part: there is nothing to compare it with"
         rungs = [Rung(i, name).skip(reason) for i, name in enumerate(NAMES)]
-        rungs[2] = lower_rungs.loading(first)
+        rungs[2] = weights.loading(first)
     else:
         rungs = [
-            lower_rungs.configuration(first, second),
-            lower_rungs.preprocessing(first, second),
-            lower_rungs.loading(first, second),
+            configuration.configuration(first, second),
+            preprocessing.preprocessing(first, second),
+            weights.loading(first, second),
         ]
-        rung, divergence, layers = lower_rungs.forward(first, second)
+        rung, divergence, layers = forward.forward(first, second)
         rungs += [
             rung,
-            lower_rungs.detections(first, second),
-            upper_rungs.losses(first, second),
-            upper_rungs.gradients(first, second),
-            upper_rungs.steps(first, second),
-            upper_rungs.learning_rates(first, second),
+            postprocessing.detections(first, second),
+            losses.losses(first, second),
+            gradients.gradients(first, second),
+            steps.steps(first, second),
+            learning_rates.learning_rates(first, second),
         ]
-        rung, trajectory = upper_rungs.training(first, second)
-        rungs += [rung, upper_rungs.same_weights(first, second)]
+        rung, trajectory = training.training(first, second)
+        rungs += [rung, same_weights.same_weights(first, second)]
     failed = any(rung.verdict == FAIL for rung in rungs)
     verdict = FAIL if failed else SINGLE if second is None else PASS
     sides = [probe for probe in (first, second) if probe is not None]

@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from parity.align.files import Arrays
+from parity.align.result import Rung
+from parity.align.tolerances import TOLERANCES
+
 SCORES = "decoder.enc_score_head"  # module whose largest class logit ranks the positions
 
 
@@ -78,3 +82,27 @@ def align(
         if gap >= result.gap:
             result.gap, result.where = float(gap), f"image {b}, rank {rank}: positions {p} and {q}"
     return result
+
+
+def match_queries(first: Arrays, second: Arrays) -> Queries | None:
+    """The order of queries of two eval or train traces; None for a model that does not pick queries."""
+    name = "output/topk_ind"
+    if name not in first or name not in second:
+        return None
+    logits = [side.get(f"layer/{SCORES}") for side in (first, second)]
+    return align(first[name], second[name], *logits, TOLERANCES["query tie"].limit)
+
+
+def judge_queries(rung: Rung, queries: Queries | None) -> None:
+    """Near ties are counted, other differences of order fail the rung."""
+    if queries is None:
+        return
+    rung.details["queries"] = {
+        "total": int(queries.place.size),
+        "near_ties": queries.ties,
+        "only_on_one_side": queries.lost,
+        "largest_gap": float(min(queries.gap, 1e30)),
+        "images_compared_after_selection": int(queries.complete.sum()),
+    }
+    if queries.errors:
+        rung.problem(f"queries picked in another order for no tie: {queries.errors} ranks, {queries.where}")

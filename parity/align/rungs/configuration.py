@@ -1,0 +1,44 @@
+"""Rung 0: what both were told, and the model they made of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from parity.align.files import Probe
+from parity.align.result import Rung
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists as one mapping with dotted keys."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, item in items:
+        found |= flat(item, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def configuration(first: Probe, second: Probe) -> Rung:
+    """Everything that both were told, and the model they made of it: names, shapes, groups, counts."""
+    rung = Rung(0, "configuration", tolerance=0, measure="equal")
+    for section in (
+        "config",
+        "settings",
+        "tensors",
+        "groups",
+        "parameters",
+        "dataset_digest",
+        "plan_digest",
+        "shaken_sha256",
+    ):
+        sides = [flat(probe.about[section], section) for probe in (first, second)]
+        for key in sorted(set(sides[0]) | set(sides[1])):
+            rung.compared += 1
+            a, b = (side.get(key, "absent") for side in sides)
+            if a != b:
+                rung.problem(f"{key}: {first.framework} has {a}, {second.framework} {b}")
+    if list(first.about["tensors"]) != list(second.about["tensors"]):
+        rung.problem("tensors: the same names in another order")
+    rung.where = rung.where or "every key, tensor name, shape and parameter group is equal"
+    rung.details["own"] = {probe.framework: probe.about["own_config"] for probe in (first, second)}
+    return rung
