@@ -71,8 +71,8 @@ def test_every_rule_has_a_message_a_log_and_where_it_does_work_a_benchmark():
             assert "    benchmark:\n" in text, f"{name}: no benchmark"
 
 
-def test_the_rule_graph_in_the_readme_is_the_one_of_the_rules():
-    now = rule_graph.README.read_text()
+def test_the_rule_graph_in_the_docs_is_the_one_of_the_rules():
+    now = rule_graph.PAGE.read_text()
     needed = set(rules_of(ROOT)) - {"preview"}  # which no report needs
     assert needed <= set(re.findall(r"\w+", now[now.index(rule_graph.MARKS[0]) :]))
     run = subprocess.run([sys.executable, rule_graph.__file__, "--check"], capture_output=True, text=True)

@@ -1,7 +1,7 @@
-"""Draw the rules of the workflow into the README, as Mermaid; GitHub shows it as a picture.
+"""Draw the rules of the workflow into docs/architecture.md, as Mermaid; GitHub shows it as a picture.
 
-    python workflow/scripts/rule_graph.py            # writes the graph between the two marks in README.md
-    python workflow/scripts/rule_graph.py --check    # ends with status 1 when the README shows another graph
+    python workflow/scripts/rule_graph.py            # writes the graph between the two marks in that page
+    python workflow/scripts/rule_graph.py --check    # ends with status 1 when the page shows another graph
 
 The graph is Snakemake's own (`--rulegraph`) for one model from nothing. An arrow is left out where a longer way says
 the same.
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/architecture.md"
 MARKS = ("<!-- rule graph, made by workflow/scripts/rule_graph.py -->", "<!-- end of the rule graph -->")
 
 Graph = dict[str, set[str]]  # rule -> rules that need it
@@ -63,10 +63,10 @@ def mermaid(graph: Graph) -> str:
 
 
 def placed(readme: str, block: str) -> str:
-    """The README with the block between its marks."""
+    """The PAGE with the block between its marks."""
     begin, end = (readme.find(mark) for mark in MARKS)
     if begin < 0 or end < begin:
-        sys.exit(f"error: {README.name}: lacks the marks {MARKS[0]} and {MARKS[1]}")
+        sys.exit(f"error: {PAGE.name}: lacks the marks {MARKS[0]} and {MARKS[1]}")
     return readme[: begin + len(MARKS[0])] + f"\n{block}\n" + readme[end:]
 
 
@@ -74,8 +74,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="Only compare.")
     options = parser.parse_args()
-    now = README.read_text(encoding="utf-8")
+    now = PAGE.read_text(encoding="utf-8")
     wanted = placed(now, mermaid(reduced(parse(snakemake_graph()))))
     if options.check:
-        sys.exit(0 if wanted == now else f"{README.name}: shows another graph, run workflow/scripts/rule_graph.py")
-    README.write_text(wanted, encoding="utf-8")
+        sys.exit(0 if wanted == now else f"{PAGE.name}: shows another graph, run workflow/scripts/rule_graph.py")
+    PAGE.write_text(wanted, encoding="utf-8")
