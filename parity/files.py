@@ -8,19 +8,15 @@ import hashlib
 import json
 import os
 import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from parity.errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.\w+)?")  # what `atomic` calls a file until it is complete
 LOCK = ".lock"
-LARGEST_NPZ = 8 << 30  # bytes of all arrays
 
 
 @contextmanager
@@ -146,26 +142,3 @@ def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, list) and value:
         return [leaf for i, item in enumerate(value) for leaf in leaves(item, f"{prefix}[{i}]")]
     return [(prefix, value)]
-
-
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Every array of an npz. Raises UserError for a damaged one, for objects, for one that unpacks without bound."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_NPZ:
-            raise ValueError(f"would unpack to {size} bytes, at most {LARGEST_NPZ} are read")
-        with np.load(path, allow_pickle=False) as npz:
-            arrays = {key: npz[key] for key in npz.files}
-    except Exception as error:  # zipfile, zlib, NumPy and Python's parser of headers each have errors of their own
-        raise UserError(f"{path}: cannot be read as npz: {error or type(error).__name__}") from error
-    strange = [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if strange:
-        raise UserError(f"{path}: {strange[0]} is no array")
-    return arrays
-
-
-def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an npz atomically. Keys contain slashes, which np.savez writes as given."""
-    with atomic(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **arrays)

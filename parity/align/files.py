@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from parity.arrays import write_npz
 from parity.errors import UserError
-from parity.files import atomic, read_json
+from parity.files import read_json
 
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 
@@ -26,8 +27,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
         else:
             seen[key] = name
             stored[name] = array
-    with atomic(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(handle, **stored)
+    write_npz(path, stored)
 
 
 class Arrays(Mapping[str, np.ndarray]):

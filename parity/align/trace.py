@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from parity.arrays import read_npz, write_npz
 from parity.config import settings as configuration
 from parity.data.draws import Draws, StoredDraws
 from parity.errors import UserError
-from parity.files import read_npz, write_npz
 from parity.framework import Batch, Detections, Framework
 from parity.train.prepare import prepare_training
 from parity.train.schedule import ema_decay

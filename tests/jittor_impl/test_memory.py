@@ -5,10 +5,9 @@ Neither files nor threads pile up. `STEPS=2000` trains longer.
 
 import os
 
-from parity.train.meter import Meter
-
 from jittor_impl.framework import JittorFramework
 from parity.data.draws import Draws
+from parity.train.meter import Meter
 
 STEPS = int(os.environ.get("STEPS", "500"))
 COUNTS = [(2, 3), (0, 1), (4, 2), (1, 1)]  # the number of boxes changes from step to step, as in training

@@ -19,6 +19,7 @@ from numpy_framework import NumpyFramework
 
 from parity import files
 from parity.align import trace
+from parity.arrays import write_npz
 from parity.config import settings as config
 from parity.data import coco
 from parity.errors import UserError
@@ -66,7 +67,7 @@ def made(folder: Path, name: str) -> bytes:
         return saved.read_bytes()
     if name == "inputs.npz":
         arrays = {"images": np.zeros((1, 3, 4, 4), np.float32), "sizes": np.array([[4, 4]]), "draws/0": np.ones(2)}
-        files.write_npz(path, arrays)
+        write_npz(path, arrays)
     elif name == "metrics.jsonl":
         lines = [{"kind": "step", "step": 1, "total": 0.5}, {"kind": "epoch", "epoch": 1, "total": 0.5}]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))

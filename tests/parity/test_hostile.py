@@ -13,7 +13,7 @@ import hostile
 import numpy as np
 import pytest
 
-from parity import files
+from parity import arrays, files
 from parity.align import trace
 from parity.config import settings as config
 from parity.data import coco, download
@@ -119,7 +119,7 @@ def test_names_in_an_archive_are_names_only(tmp_path, name):
 
 
 def test_an_archive_that_unpacks_without_bound_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "LARGEST_NPZ", 10 << 20)
+    monkeypatch.setattr(arrays, "LARGEST_NPZ", 10 << 20)
     path = tmp_path / "in.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", npy("(16777216,)", bytes(64 << 20)))

@@ -5,9 +5,8 @@ Neither files nor threads pile up. `STEPS=2000` trains longer.
 
 import os
 
-from parity.train.meter import Meter
-
 from parity.data.draws import Draws
+from parity.train.meter import Meter
 from torch_impl.framework import TorchFramework
 
 STEPS = int(os.environ.get("STEPS", "500"))
