@@ -13,7 +13,6 @@ from jittor_impl.ema import EMA
 from jittor_impl.models import build
 from jittor_impl.models.interface import Detector, Target
 from jittor_impl.optim import Optimizer
-from jittor_impl.pth import read_pth
 from jittor_impl.runtime import compiler_version, jt, onednn_version
 from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
@@ -35,7 +34,6 @@ class JittorFramework(Framework):
     """
 
     name = "jittor"
-    read_pth = staticmethod(read_pth)
 
     def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None):
         options = options or {}

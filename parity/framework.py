@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,11 +119,6 @@ class Framework(ABC):
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
         """Copy of the state under official names."""
-
-    @staticmethod
-    @abstractmethod
-    def read_pth(path: str | Path) -> Any:
-        """The tree of dicts in a `.pth`, with tensors that `resolve()` to arrays; never a general unpickle."""
 
     @abstractmethod
     def load_state(self, arrays: dict[str, np.ndarray]) -> None:

@@ -18,7 +18,6 @@ from torch_impl.ema import EMA
 from torch_impl.models import build
 from torch_impl.models.interface import Detector, Target
 from torch_impl.optim import Optimizer
-from torch_impl.pth import read_pth
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -39,7 +38,6 @@ class TorchFramework(Framework):
 
     name = "torch"
     dtypes = tuple(DTYPES)
-    read_pth = staticmethod(read_pth)
 
     def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None):
         dtype = (options or {}).get("dtype", "float32")

@@ -19,6 +19,7 @@ from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
 from parity.weights.coverage import describe, dtype_name, match
 from parity.weights.formats import PthReader, load, read, suffix_of, weights_sha256, write
+from parity.weights.pth import read_pth
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +70,6 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         args.part,
         args.allow_missing,
         args.allow_unused,
-        framework_class.read_pth,
     )
     print(
         f"{args.output}: {report['verified']} tensors, {len(report['unused_source'])} of the input unused, "
@@ -85,7 +85,7 @@ def convert(
     part: str | None = None,
     allow_missing: list[str] | tuple[str, ...] = (),
     allow_unused: list[str] | tuple[str, ...] = (),
-    pth_reader: PthReader | None = None,
+    pth_reader: PthReader = read_pth,
 ) -> dict[str, Any]:
     """Convert one file and write `<target>.report.json`; returns the report.
 

@@ -1,7 +1,8 @@
 """Weight files: {official parameter name: array}, as `.safetensors`, `.pth`/`.pt` (PyTorch) or `.pkl` (Jittor).
 
-Files come from outside, so reading is guarded: nothing is ever unpickled (`pickles.py`, `pth.py`), headers are
-checked against the bytes that are there, and whatever is wrong ends in one line that names the file.
+Files come from outside, so reading is guarded: nothing that a file names is imported or called (`pickles.py`,
+`pth.py`), headers are checked against the bytes that are there, and whatever is wrong ends in one line that names the
+file. Both frameworks read through here.
 
 Values keep their bits and their type. bfloat16, which NumPy lacks, is carried as its 16 bits under the dtype
 `BFLOAT16`; `as_float32` widens it.
@@ -18,7 +19,7 @@ import safetensors
 
 from parity.errors import UserError
 from parity.files import atomic
-from parity.weights.pickles import BFLOAT16, KINDS, Refused, guarded, read_pkl, write_pkl
+from parity.weights.pickles import BFLOAT16, KINDS, Foreign, Refused, guarded, read_pkl, write_pkl
 from parity.weights.pth import allowance, read_pth, write_pth
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
@@ -62,22 +63,22 @@ def suffix_of(path: str | Path) -> str:
     return suffix
 
 
-def read(path: str | Path, pth_reader: PthReader | None = None) -> dict[str, np.ndarray]:
+def read(path: str | Path) -> dict[str, np.ndarray]:
     """{name: array} of a weights file, contiguous, 0-d arrays kept. See `load`."""
-    return load(path, pth_reader).arrays
+    return load(path).arrays
 
 
-def load(path: str | Path, pth_reader: PthReader | None = None) -> Loaded:
+def load(path: str | Path, pth_reader: PthReader = read_pth) -> Loaded:
     """Read a weights file and report how it was wrapped.
 
-    `pth_reader(path)` may replace the reader of `.pth` (the PyTorch side passes `torch.load(weights_only=True)`); it
-    returns the tree of dicts with arrays in it. Raises UserError for anything that is not a readable weights file.
+    `pth_reader(path)` gives the tree of dicts in a `.pth`; a caller with a container of its own may bring another one.
+    Raises UserError for anything that is not a readable weights file.
     """
     path, suffix = Path(path), suffix_of(path)
     if suffix == ".safetensors":
         arrays = _read_safetensors(path)
         return Loaded(arrays, {name: name for name in arrays})
-    tree = read_pkl(path) if suffix == ".pkl" else (pth_reader or read_pth)(path)
+    tree = read_pkl(path) if suffix == ".pkl" else pth_reader(path)
     with guarded(path):
         return _unwrap(tree, allowance(path))
 
@@ -92,6 +93,8 @@ def _is_number(array: np.ndarray) -> bool:
 
 def _unwrap(tree: Any, budget: int) -> Loaded:
     """Find the state dict inside a checkpoint and resolve its tensors, at most `budget` bytes of them."""
+    if isinstance(tree, Foreign):
+        raise Refused(f"holds an object of {tree.name}, expected a dict of tensors; nothing was run")
     if not isinstance(tree, dict):
         raise Refused(f"holds a {type(tree).__name__}, expected a dict of tensors")
     wrapper, found = None, tree
@@ -106,6 +109,9 @@ def _unwrap(tree: Any, budget: int) -> Loaded:
         else:
             keys = ", ".join(str(key)[:40] for key in list(tree)[:8])
             raise Refused(f"holds no tensors at the top nor under ema, model, state_dict or net (keys: {keys})")
+    for name, value in found.items():
+        if isinstance(value, Foreign) and value.name.startswith("torch._utils._rebuild"):
+            raise Refused(f"holds {str(name)[:80]} as {value.name}, a kind of tensor that is not supported")
     skipped = [str(name) for name, value in found.items() if not _is_tensor(value)]
     tensors = {str(name): value for name, value in found.items() if _is_tensor(value)}
     names = {name: name for name in tensors}

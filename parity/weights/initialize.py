@@ -19,7 +19,7 @@ from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
 from parity.weights.convert import model_tensors, write_verified
 from parity.weights.coverage import match
-from parity.weights.formats import PthReader, load, suffix_of, weights_sha256
+from parity.weights.formats import load, suffix_of, weights_sha256
 from parity.weights.init_rules import Request, default
 from parity.weights.models import FACTS
 from parity.weights.models.facts import ModelFacts
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     arrays = initialize(args.model, tensors, args.seed, config["options"])
     pretrained = None
     if args.weights:
-        pretrained = overlay(arrays, tensors, args, framework_class.read_pth)
+        pretrained = overlay(arrays, tensors, args)
     report = {
         "model": args.model,
         "variant": config["variant"],
@@ -92,12 +92,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     print(f"{args.out}: {len(arrays)} tensors of {args.model} {config['variant']}, seed {args.seed}{took}")
 
 
-def overlay(
-    arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argparse.Namespace, reader: PthReader | None = None
-) -> dict[str, Any]:
+def overlay(arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argparse.Namespace) -> dict[str, Any]:
     """Replace entries of `arrays` by a pretrained file's, in place; returns the account of it for the report."""
     path = local(args.weights, args.sha256, Path(args.out).parent)
-    loaded = load(path, reader)
+    loaded = load(path)
     coverage = match(
         str(path), loaded, tensors, args.model, args.part, args.allow_missing, args.allow_unused, args.reset_classes
     )

@@ -1,9 +1,13 @@
-"""Read the data in a pickle without unpickling: a small machine that knows data, and a list of names it may meet.
+"""Read the data in a pickle without running anything of it, and write the `.pkl` that Jittor reads.
 
-The standard unpickler calls whatever a file names. This one never imports and never calls anything for a file: it walks
-the opcodes with `pickletools.genops`, builds numbers, strings, tuples, lists and dicts, and answers each global name
-with an entry of a fixed table, or refuses the file. Tensors come out as objects with `resolve()`, so that the optimiser
-state of a checkpoint costs nothing when only its weights are wanted.
+The standard unpickler calls whatever a file names. `Unpickler` overrides the places where that happens: a name from the
+file becomes an object of this module, never an import. A few names rebuild tensors and NumPy values. Every other name
+becomes `Foreign`, which keeps nothing and does nothing: a checkpoint may carry its training history or a path, and the
+weights beside it are still read. Tensors come out as objects with `resolve()`, so that the optimiser state of a
+checkpoint costs nothing when only its weights are wanted.
+
+The base is `pickle._Unpickler`, the standard library's unpickler in Python: the one in C sets the state of any object,
+hashes a key that is made of shared tuples without end, and lets a file of ten bytes ask for a memo of 16 GB.
 
 `.pkl` files are what `jittor.save` writes: a pickle of {name: array or Var}, then SHA-1 and a magic word.
 """
@@ -12,7 +16,7 @@ import hashlib
 import io
 import math
 import pickle
-import pickletools
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +31,10 @@ BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # NumPy has no bfloat16: its bits, u
 KINDS = "fiub"  # NumPy kinds of a weight: floating, signed, unsigned, bool
 LIMIT = 1 << 48  # no size, stride or offset of a real tensor comes near
 JITTOR_MAGIC = b"HCAJSLHD"  # ends a file of jittor.save, after 20 bytes of SHA-1
+DAMAGED = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, EOFError),
+    *(pickle.UnpicklingError, struct.error, RecursionError),
+)
 
 
 class Refused(Exception):
@@ -42,59 +50,80 @@ def guarded(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, MemoryError, EOFError) as error:
-        raise UserError(f"{path}: is damaged or not a weights file ({type(error).__name__}: {error})") from error
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: is damaged or not a weights file ({type(error).__name__}: {reason})") from error
 
 
-class Global:
-    """An allowed global name of a pickle; `call` answers REDUCE on it, `dtype` is what a torch type stands for."""
+class Foreign:
+    """Stands for a name that the reader does not know, and for whatever the file makes of it. It is inert."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def append(self, _: Any) -> None:
+        """Nothing: a file may fill an object as a list, as a set or as a dict."""
+
+    extend = add = append
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+
+class Named:
+    """A name that the reader knows. `call` answers a call of it, `dtype` is what a torch type stands for."""
+
+    __slots__ = ("call", "dtype", "name")
 
     def __init__(self, name: str, call: Callable[..., Any] | None = None, dtype: np.dtype | None = None):
         self.name, self.call, self.dtype = name, call, dtype
 
 
-class Dtype:
-    """A NumPy dtype under construction: REDUCE gives the code, BUILD the byte order and, for structures, the fields."""
+class Built:
+    """An object that a file makes in two steps: `arguments` of the call, then `state`. Both are looked at later."""
 
-    def __init__(self, code: str, *_: Any):
-        if not isinstance(code, str) or len(code) > 4:
-            raise Refused(f"holds a NumPy dtype {code!r:.40}, expected a number type")
-        self.code, self.order, self.names = code, "<", None
+    __slots__ = ("arguments", "state")
 
-    def build(self, state: tuple) -> None:
-        self.order, self.names = state[1], state[3]
+    def __init__(self, *arguments: Any):
+        self.arguments, self.state = arguments, None
 
-    def resolve(self) -> np.dtype:
-        if self.names == ("bfloat16",) and self.code == "V2":
+
+class Dtype(Built):
+    """A NumPy dtype: the call gives the code, the state the byte order and, for structures, the fields."""
+
+    def dtype(self) -> np.dtype:
+        """The dtype; raises Refused for all but numbers."""
+        code, order, names = self.arguments[0], "<", None
+        if self.state is not None:
+            order, names = self.state[1], self.state[3]
+        if names == ("bfloat16",) and code == "V2":
             return BFLOAT16
-        dtype = np.dtype(self.code)
-        if dtype.kind not in KINDS or self.names is not None:
-            raise Refused(f"holds an array of dtype {self.code!r}, expected numbers")
-        return dtype.newbyteorder(self.order) if self.order in "<>" else dtype
+        if not isinstance(code, str) or len(code) > 4 or code[:1] in "OV" or names is not None:
+            raise Refused(f"holds an array of dtype {_short(code)}, expected numbers")
+        dtype = np.dtype(code)
+        if dtype.kind not in KINDS:
+            raise Refused(f"holds an array of dtype {code!r}, expected numbers")
+        return dtype.newbyteorder(order) if order in ("<", ">") else dtype
 
 
-class Array:
-    """A NumPy array under construction; the bytes are looked at in `resolve`."""
-
-    def __init__(self, *_: Any):
-        self.state = None
-
-    def build(self, state: tuple) -> None:
-        self.state = state
+class Array(Built):
+    """A NumPy array; the bytes are looked at in `resolve`."""
 
     def resolve(self) -> np.ndarray:
         """The array, contiguous, in native byte order and writable."""
-        if self.state is None or len(self.state) != 5:
+        if not isinstance(self.state, tuple) or len(self.state) != 5:
             raise Refused("holds an unfinished array")
         _, shape, dtype, fortran, data = self.state
-        return from_bytes(dtype, shape, data, fortran)
+        return from_bytes(dtype, shape, data, fortran is True)
 
 
-def from_bytes(dtype: Any, shape: Any, data: Any, fortran: Any = False) -> np.ndarray:
+def from_bytes(dtype: Any, shape: Any, data: Any, fortran: bool = False) -> np.ndarray:
     """`data` as an array of `shape`, checked against the number of bytes; 0-d stays 0-d."""
     if not isinstance(dtype, Dtype):
         raise Refused("holds an array without a dtype")
-    dtype = dtype.resolve()
+    dtype = dtype.dtype()
     if not isinstance(data, (bytes, bytearray)):
         raise Refused("holds an array of Python objects, expected numbers")
     if not (
@@ -114,216 +143,193 @@ class Later:
         self.resolve = compute
 
 
-def _scalar(dtype: Dtype, data: bytes) -> Later:
+def _scalar(dtype: Any, data: Any) -> Later:
     return Later(lambda: from_bytes(dtype, (), data)[()])
 
 
-def _frombuffer(data: bytes, dtype: Dtype, shape: Any, order: str) -> Later:
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> Later:
     return Later(lambda: from_bytes(dtype, shape, data, order == "F"))
 
 
-def _encode(text: str, codec: str = "utf-8") -> bytes:
-    if codec not in ("latin1", "latin-1", "ascii", "utf-8"):
-        raise Refused(f"encodes bytes as {codec!r:.40}")
-    return text.encode(codec)
-
-
-def mapping(*args: Any) -> dict:
-    """OrderedDict() and OrderedDict([(k, v), ...]) as a plain dict; keys must be plain."""
-    result: dict = {}
-    for key, value in args[0] if args else ():
-        result[_key(key)] = value
-    return result
-
-
-NUMPY: dict[tuple[str, str], Global] = {
-    ("collections", "OrderedDict"): Global("OrderedDict", mapping),
-    ("numpy", "ndarray"): Global("ndarray"),
-    ("numpy", "dtype"): Global("dtype", Dtype),
-    ("_codecs", "encode"): Global("encode", _encode),
-    ("__builtin__", "bytes"): Global("bytes", lambda: b""),  # protocol 2 writes b"" as bytes()
+NUMPY: dict[tuple[str, str], Named] = {
+    ("numpy", "ndarray"): Named("ndarray"),
+    ("numpy", "dtype"): Named("dtype", Dtype),
 }
 for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and NumPy 2
-    NUMPY[f"{_core}.multiarray", "_reconstruct"] = Global("_reconstruct", Array)
-    NUMPY[f"{_core}.multiarray", "scalar"] = Global("scalar", _scalar)
-    NUMPY[f"{_core}.numeric", "_frombuffer"] = Global("_frombuffer", _frombuffer)
+    NUMPY[f"{_core}.multiarray", "_reconstruct"] = Named("_reconstruct", Array)
+    NUMPY[f"{_core}.multiarray", "scalar"] = Named("scalar", _scalar)
+    NUMPY[f"{_core}.numeric", "_frombuffer"] = Named("_frombuffer", _frombuffer)
 # jittor.save keeps a Var as Var(<its array>); the class goes by either name
 JITTOR = NUMPY | {
-    key: Global("Var", lambda array: array) for key in (("jittor", "jittor_core.Var"), ("jittor_core", "Var"))
+    key: Named("Var", lambda array: array) for key in (("jittor", "jittor_core.Var"), ("jittor_core", "Var"))
 }
 
-CONSTANTS = {
-    "NONE": None,
-    "NEWTRUE": True,
-    "NEWFALSE": False,
-    "EMPTY_TUPLE": (),
-}
-LITERALS = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
-}
-_MARK = object()
+
+def _short(value: Any) -> str:
+    """A value of a file for a message. Containers by their type: writing them out may take for ever."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    return str(value) if value is None or isinstance(value, (bool, float)) else type(value).__name__
+
+
+class Unpickler(pickle._Unpickler):
+    """Reads one pickle at the place of `stream`. `table` says what names stand for, `storage` answers persistent ids.
+
+    Raises Refused, or one of DAMAGED, for what plain data and tensors never need.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        table: dict[tuple[str, str], Named] | None = None,
+        storage: Callable[[Any], Any] | None = None,
+        size: int = 0,
+    ):
+        super().__init__(stream, encoding="latin1")  # Python 2's strings are bytes
+        self.storage = storage
+        self.budget = size  # what calls may copy: shared values must not grow without end
+        self.table = {
+            ("collections", "OrderedDict"): Named("OrderedDict", self._ordered),
+            ("_codecs", "encode"): Named("encode", self._encode),
+            ("__builtin__", "bytes"): Named("bytes", lambda: b""),  # protocol 2 writes b"" as bytes()
+            **(table or {}),
+        }
+
+    # ---- where the standard unpickler would import, call or set
+    def find_class(self, module: str, name: str) -> Named | Foreign:
+        """What a name of the file stands for. Nothing is imported."""
+        return self.table.get((module, name)) or Foreign(f"{module[:60]}.{name[:60]}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The storage that a tensor refers to."""
+        if self.storage is None:
+            raise Refused("refers to storages outside the pickle; is it a torch file?")
+        return self.storage(pid)
+
+    def call(self, function: Any, arguments: Any) -> Any:
+        """What a call in the file gives: the known ones rebuild a value, foreign ones give something foreign."""
+        if isinstance(function, Foreign):
+            return function
+        if not isinstance(function, Named) or function.call is None or not isinstance(arguments, tuple):
+            raise Refused(f"calls {getattr(function, 'name', type(function).__name__)}, which is plain data")
+        return function.call(*arguments)
+
+    def load_reduce(self) -> None:
+        arguments = self.stack.pop()
+        self.stack[-1] = self.call(self.stack[-1], arguments)
+
+    def load_newobj_ex(self) -> None:
+        self.stack.pop()  # keywords
+        self.load_reduce()
+
+    def _instantiate(self, klass: Any, args: list) -> None:
+        self.append(self.call(klass, tuple(args)))
+
+    def load_build(self) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, Built):
+            target.state = state
+        elif not isinstance(target, (dict, Foreign)):  # a dict's state is the `_metadata` of a torch state dict
+            raise Refused(f"sets the state of {type(target).__name__}, which is plain data")
+
+    def get_extension(self, code: int) -> None:
+        raise Refused(f"contains the extension code {code}, which plain data never needs")
+
+    # ---- where it would hash or reserve without bound
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._set(items)
+
+    def load_setitem(self) -> None:
+        value = self.stack.pop()
+        self._set([self.stack.pop(), value])
+
+    def load_setitems(self) -> None:
+        self._set(self.pop_mark())
+
+    def _set(self, items: list) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, (dict, Foreign)):
+            raise Refused("sets items of what is no dict")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[_key(key)] = value
+
+    def load_empty_set(self) -> None:
+        self.append([])  # no weights lie in sets, and a list hashes nothing
+
+    def load_additems(self) -> None:
+        self.load_appends()
+
+    def load_frozenset(self) -> None:
+        items = self.pop_mark()  # changes what `append` is
+        self.append(tuple(items))
+
+    def load_appends(self) -> None:
+        items, target = self.pop_mark(), self.stack[-1]
+        if not isinstance(target, (list, Foreign)):
+            raise Refused("appends to what is no list")
+        target.extend(items)
+
+    def load_append(self) -> None:
+        value, target = self.stack.pop(), self.stack[-1]
+        if not isinstance(target, (list, Foreign)):
+            raise Refused("appends to what is no list")
+        target.append(value)
+
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(size))
+
+    # ---- calls that plain data needs
+    def _ordered(self, items: Any = ()) -> dict:
+        """OrderedDict() and OrderedDict([(key, value), ...]) as a plain dict."""
+        if not isinstance(items, (list, tuple)):
+            raise Refused(f"makes a dict of {_short(items)}")
+        self._spend(len(items))
+        return {_key(key): value for key, value in items}
+
+    def _encode(self, text: str, codec: str = "utf-8") -> Any:
+        """Bytes as protocol 2 writes them."""
+        if codec not in ("latin1", "latin-1", "ascii", "utf-8"):
+            raise Refused(f"encodes bytes as {_short(codec)}")
+        self._spend(len(text))
+        return text.encode(codec)
+
+    def _spend(self, count: int) -> None:
+        self.budget -= count
+        if self.budget < 0:
+            raise Refused("describes values far larger than the file itself")
+
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_reduce,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.BUILD[0]: load_build,
+        pickle.DICT[0]: load_dict,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.EMPTY_SET[0]: load_empty_set,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
 
 def _key(key: Any) -> Any:
-    """Keys are plain: hashing a nested tuple of a hostile file may take forever."""
-    if key is None or isinstance(key, (str, int, float, bytes)):
+    """A dict's key: plain, foreign, or a flat tuple. To hash nested tuples of a hostile file may take for ever."""
+    flat = key if isinstance(key, tuple) and len(key) <= 32 else (key,)
+    if all(part is None or isinstance(part, (str, int, float, bytes, Foreign)) for part in flat):
         return key
     raise Refused(f"has a dict key of type {type(key).__name__}, expected a string or a number")
 
 
-class Machine:
-    """Runs the opcodes of one pickle. `table` says which names may occur, `persistent` answers persistent ids."""
-
-    def __init__(self, table: dict[tuple[str, str], Global], persistent: Callable[[Any], Any] | None = None):
-        self.table, self.persistent = table, persistent
-        self.stack: list = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self, stream: BinaryIO) -> Any:
-        """Read up to and including STOP and return the value; `stream` then stands behind it."""
-        for opcode, argument, _ in pickletools.genops(stream):
-            name = opcode.name
-            if name in LITERALS:
-                self.stack.append(argument)
-            elif name in CONSTANTS:
-                self.stack.append(CONSTANTS[name])
-            elif name == "STOP":
-                return self.pop()
-            elif name not in ("PROTO", "FRAME"):
-                step = getattr(self, f"op_{name.lower()}", None)
-                if step is None:
-                    raise Refused(
-                        f"contains the pickle operation {name} ({argument!r:.60}), which plain data never needs"
-                    )
-                step(argument)
-        raise Refused("ends before its pickle does")
-
-    def pop(self) -> Any:
-        value = self.stack.pop()
-        if value is _MARK:
-            raise Refused("has a pickle with unbalanced marks")
-        return value
-
-    def to_mark(self) -> list:
-        for position in range(len(self.stack) - 1, -1, -1):
-            if self.stack[position] is _MARK:
-                values = self.stack[position + 1 :]
-                del self.stack[position:]
-                return values
-        raise Refused("has a pickle with unbalanced marks")
-
-    def find(self, module: Any, name: Any) -> Global:
-        entry = self.table.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
-        if entry is None:
-            raise Refused(
-                f"names {module!s:.60}.{name!s:.60}, which is neither a tensor nor plain data; nothing was run"
-            )
-        return entry
-
-    # ---- one method per operation
-    def op_mark(self, _):
-        self.stack.append(_MARK)
-
-    def op_empty_dict(self, _):
-        self.stack.append({})
-
-    def op_empty_list(self, _):
-        self.stack.append([])
-
-    def op_list(self, _):
-        self.stack.append(self.to_mark())
-
-    def op_dict(self, _):
-        values = self.to_mark()
-        self.stack.append({})
-        self._set(values)
-
-    def op_tuple(self, _):
-        self.stack.append(tuple(self.to_mark()))
-
-    def op_tuple1(self, _):
-        self.stack.append((self.pop(),))
-
-    def op_tuple2(self, _):
-        second, first = self.pop(), self.pop()
-        self.stack.append((first, second))
-
-    def op_tuple3(self, _):
-        third, second, first = self.pop(), self.pop(), self.pop()
-        self.stack.append((first, second, third))
-
-    def op_append(self, _):
-        self._extend([self.pop()])
-
-    def op_appends(self, _):
-        self._extend(self.to_mark())
-
-    def _extend(self, values: list) -> None:
-        if not isinstance(self.stack[-1], list):
-            raise Refused("appends to what is no list")
-        self.stack[-1].extend(values)
-
-    def op_setitem(self, _):
-        value, key = self.pop(), self.pop()
-        self._set([key, value])
-
-    def op_setitems(self, _):
-        self._set(self.to_mark())
-
-    def _set(self, values: list) -> None:
-        target = self.stack[-1]
-        if not isinstance(target, dict):
-            raise Refused("sets items of what is no dict")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            target[_key(key)] = value
-
-    def op_memoize(self, _):
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    def op_put(self, index):
-        self.memo[index] = self.stack[-1]
-
-    op_binput = op_long_binput = op_put
-
-    def op_get(self, index):
-        self.stack.append(self.memo[index])
-
-    op_binget = op_long_binget = op_get
-
-    def op_global(self, argument):
-        self.stack.append(self.find(*argument.split(" ", 1)))
-
-    def op_stack_global(self, _):
-        name, module = self.pop(), self.pop()
-        self.stack.append(self.find(module, name))
-
-    def op_reduce(self, _):
-        arguments, function = self.pop(), self.pop()
-        if not isinstance(function, Global) or function.call is None or not isinstance(arguments, tuple):
-            raise Refused(f"calls {getattr(function, 'name', type(function).__name__)!s:.60}, which is plain data")
-        self.stack.append(function.call(*arguments))
-
-    op_newobj = op_reduce
-
-    def op_build(self, _):
-        state, target = self.pop(), self.stack[-1]
-        if isinstance(target, (Array, Dtype)):
-            target.build(state)
-        elif not isinstance(target, dict):  # a dict's state is the `_metadata` of a torch state dict
-            raise Refused(f"sets the state of {type(target).__name__}, which is plain data")
-
-    def op_binpersid(self, _):
-        if self.persistent is None:
-            raise Refused("refers to storages outside the pickle; is it a torch file?")
-        self.stack.append(self.persistent(self.pop()))
-
-
 def read_pkl(path: str | Path) -> Any:
-    """The value in a `.pkl` of `jittor.save` or `pickle.dump`; arrays have `resolve()`.
+    """The value in a `.pkl` of `jittor.save` or `pickle.dump`; arrays have `resolve()`, other objects are `Foreign`.
 
-    Raises UserError for a missing, truncated or altered file and for any name that is no plain data.
+    Raises UserError for a missing, truncated or altered file.
     """
     with guarded(path):
         data = Path(path).read_bytes()
@@ -334,7 +340,7 @@ def read_pkl(path: str | Path) -> Any:
         if not data.startswith(b"\x80"):
             raise Refused("is not a pickle of protocol 2 or later")
         stream = io.BytesIO(data)
-        value = Machine(JITTOR).run(stream)
+        value = Unpickler(stream, JITTOR, size=len(data)).load()
         if stream.tell() != len(data):
             raise Refused(f"has {len(data) - stream.tell()} bytes after its pickle")
         return value

@@ -1,22 +1,24 @@
 """Read and write PyTorch's `.pth` without PyTorch: the zip format both ways, the older format (before 1.6) to read.
 
 A zip file holds `<name>/data.pkl`, a pickle whose tensors refer to storages by key, and one stored record
-`<name>/data/<key>` per storage. The older format is five pickles in a row, then the storages. Both pickles go through
-`parity.weights.pickles.Machine`; nothing is run. Layout: torch/serialization.py of PyTorch 2.
+`<name>/data/<key>` per storage. The older format is five pickles in a row, then the storages. All of them go through
+`parity.weights.pickles.Unpickler`; nothing is run. Layout: torch/serialization.py of PyTorch 2.
+
+Both frameworks read through here. `torch.load(weights_only=True)` refuses whole files for one object beside the weights
+(a NumPy number, a training history), and `jittor.load` unpickles.
 """
 
 import io
 import math
 import struct
 import zipfile
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from parity.files import atomic
-from parity.weights.pickles import BFLOAT16, LIMIT, NUMPY, Global, Later, Machine, Refused, guarded, mapping
+from parity.weights.pickles import BFLOAT16, LIMIT, NUMPY, Foreign, Later, Named, Refused, Unpickler, guarded
 
 STORAGES = {
     "FloatStorage": np.dtype("<f4"),
@@ -29,6 +31,8 @@ STORAGES = {
     "CharStorage": np.dtype("i1"),
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
+    "ComplexFloatStorage": np.dtype("<c8"),
+    "ComplexDoubleStorage": np.dtype("<c16"),
     "UntypedStorage": np.dtype("u1"),
 }
 DTYPES = {  # torch.<name>; the ones without a storage class of their own travel as UntypedStorage
@@ -59,34 +63,44 @@ class Reader:
         self.storages: dict[str, Storage] = {}
         self.budget = allowance(path)
 
-    def table(self) -> dict[tuple[str, str], Global]:
-        """Names that a checkpoint's pickle may hold."""
+    def table(self) -> dict[tuple[str, str], Named]:
+        """What the names of torch in a checkpoint's pickle stand for."""
         names = dict(NUMPY)
         for name, dtype in STORAGES.items():
             for module in ("torch", "torch.cuda", "torch.storage"):
-                names[module, name] = Global(name, dtype=dtype)
+                names[module, name] = Named(name, dtype=dtype)
         for name, code in DTYPES.items():
-            names["torch", name] = Global(name, dtype=np.dtype(code))
-        names["torch", "bfloat16"] = Global("bfloat16", dtype=BFLOAT16)
-        names["torch", "Size"] = Global("Size", tuple)
-        names["torch", "device"] = Global("device", lambda *parts: ":".join(map(str, parts)))
-        names["torch._utils", "_rebuild_tensor"] = Global("_rebuild_tensor", self.tensor)
-        names["torch._utils", "_rebuild_tensor_v2"] = Global("_rebuild_tensor_v2", self.tensor)
-        names["torch._utils", "_rebuild_tensor_v3"] = Global("_rebuild_tensor_v3", self.tensor_v3)
-        names["torch._utils", "_rebuild_parameter"] = Global("_rebuild_parameter", lambda data, *_: data)
-        names["torch.nn.parameter", "Parameter"] = Global("Parameter", lambda data, *_: data)
-        names["argparse", "Namespace"] = Global("Namespace", mapping)  # the arguments that DETR stores: an inert dict
+            names["torch", name] = Named(name, dtype=np.dtype(code))
+        names["torch", "bfloat16"] = Named("bfloat16", dtype=BFLOAT16)
+        for name, call in (
+            ("_rebuild_tensor", self.tensor),
+            ("_rebuild_tensor_v2", self.tensor),
+            ("_rebuild_tensor_v3", self.tensor_v3),
+            ("_rebuild_parameter", lambda data, *_: data),
+            ("_rebuild_parameter_with_state", lambda data, *_: data),
+        ):
+            names["torch._utils", name] = Named(name, call)
+        names["torch.nn.parameter", "Parameter"] = Named("Parameter", lambda data, *_: data)
         return names
+
+    def unpickler(self, stream: BinaryIO) -> Unpickler:
+        """The reader of the pickle that stands at the place of `stream`."""
+        return Unpickler(stream, self.table(), self.storage, self.path.stat().st_size)
 
     def storage(self, identity: Any) -> Storage:
         """Answer a persistent id ('storage', class, key, location, numel[, view])."""
         if not (isinstance(identity, tuple) and len(identity) in (5, 6) and identity[0] == "storage"):
             raise Refused("refers to something that is no storage")
-        kind, key, size = identity[1], str(identity[2]), identity[4]
+        kind, key, size = identity[1], identity[2], identity[4]
+        if not isinstance(key, (str, int)):
+            raise Refused("has a storage whose key is no string")
         if len(identity) == 6 and identity[5] is not None:
             raise Refused("holds storage views, a form that PyTorch gave up before 1.0")
-        if not isinstance(kind, Global) or kind.dtype is None or type(size) is not int or size < 0:
+        if isinstance(kind, Foreign):
+            raise Refused(f"has a storage of type {kind.name}, expected numbers; nothing was run")
+        if not isinstance(kind, Named) or kind.dtype is None or type(size) is not int or size < 0:
             raise Refused("has a storage without a type or a size")
+        key = str(key)
         known = self.storages.setdefault(key, Storage(kind.dtype, size))
         if (known.dtype, known.size) != (kind.dtype, size):
             raise Refused(f"describes storage {key:.20} twice, in different ways")
@@ -104,9 +118,10 @@ class Reader:
 
     def resolve(self, storage: Any, offset: Any, shape: Any, strides: Any, dtype: np.dtype | None) -> np.ndarray:
         """Contiguous copy of the elements that (offset, shape, strides) pick from a storage."""
-        numbers = [offset, *shape, *strides]
-        if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 32:
+        sizes = isinstance(shape, tuple) and isinstance(strides, tuple)
+        if not sizes or not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > 32:
             raise Refused("holds a malformed tensor")
+        numbers = [offset, *shape, *strides]
         if not all(type(number) is int and 0 <= number < LIMIT for number in numbers):
             raise Refused("holds a tensor with a size, stride or offset that is no natural number")
         dtype = dtype or storage.dtype
@@ -125,7 +140,7 @@ class Reader:
 
 
 def read_pth(path: str | Path) -> Any:
-    """The value in a `.pth`; tensors have `resolve()`. Raises UserError naming the file."""
+    """The value in a `.pth`; tensors have `resolve()`, objects of other packages are `Foreign`. Raises UserError."""
     with guarded(path):
         path = Path(path)
         return _read_zip(path) if _is_zip(path) else _read_legacy(path)
@@ -140,7 +155,7 @@ def _read_zip(path: Path) -> Any:
             order = archive.read(prefix + "byteorder") if prefix + "byteorder" in entries else b"little"
             if order.strip() != b"little":
                 raise Refused("was written on a big-endian machine")
-            value = Machine(reader.table(), reader.storage).run(io.BytesIO(archive.read(pickles)))
+            value = reader.unpickler(io.BytesIO(archive.read(pickles))).load()
             for key, storage in reader.storages.items():
                 if f"{prefix}data/{key}" not in entries:
                     raise Refused(f"lacks the record data/{key:.20}")
@@ -166,17 +181,6 @@ def _directory(path: Path, archive: zipfile.ZipFile) -> tuple[set[str], str]:
     return names, pickles[0]
 
 
-def check_archive(path: str | Path) -> None:
-    """Raise UserError unless the file is a torch zip that unpacks to its own size, or in the older format."""
-    with guarded(path):
-        try:
-            with zipfile.ZipFile(path) if _is_zip(Path(path)) else nullcontext() as archive:
-                if archive is not None:
-                    _directory(Path(path), archive)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise Refused(f"is a damaged zip archive ({error})") from error
-
-
 def _is_zip(path: Path) -> bool:
     """Zip or the older format, by the first bytes; anything else is refused."""
     with open(path, "rb") as handle:
@@ -189,16 +193,16 @@ def _is_zip(path: Path) -> bool:
 def _read_legacy(path: Path) -> Any:
     reader = Reader(path)
     stream = io.BytesIO(path.read_bytes())
-    magic, protocol, system = (Machine({}).run(stream) for _ in range(3))
+    magic, protocol, system = (Unpickler(stream).load() for _ in range(3))
     if magic != LEGACY_MAGIC or protocol != 1001:
         raise Refused("is a pickle but not a torch file")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise Refused("was written on a big-endian machine")
-    value = Machine(reader.table(), reader.storage).run(stream)
-    for key in Machine({}).run(stream):
-        storage = reader.storages.get(str(key))
+    value = reader.unpickler(stream).load()
+    for key in Unpickler(stream).load():
+        storage = reader.storages.get(str(key)) if isinstance(key, (str, int)) else None
         if storage is None:
-            raise Refused(f"has a storage {key!s:.20} that nothing uses")
+            raise Refused("has a storage that nothing uses")
         (size,) = struct.unpack("<q", stream.read(8))
         if size != storage.size:
             raise Refused(f"its storage {key!s:.20} has {size} elements, {storage.size} were announced")

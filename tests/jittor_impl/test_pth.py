@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from jittor_impl.pth import read_pth
 from jittor_impl.runtime import jt
-from parity.errors import UserError
 from parity.weights import formats
 
 ARRAYS = {
@@ -58,11 +56,5 @@ def test_a_module_takes_what_was_converted(tmp_path):
     module = jt.nn.Conv2d(3, 4, 3)
     values = {name: np.random.default_rng(1).standard_normal(var.shape) for name, var in module.state_dict().items()}
     formats.write(tmp_path / "w.pth", {name: value.astype(np.float32) for name, value in values.items()})
-    module.load_parameters(formats.read(tmp_path / "w.pth", read_pth))
+    module.load_parameters(formats.read(tmp_path / "w.pth"))
     assert all(np.allclose(var.numpy(), values[name], rtol=1e-7) for name, var in module.state_dict().items())
-
-
-def test_the_reader_runs_nothing(tmp_path):
-    (tmp_path / "w.pth").write_bytes(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
-    with pytest.raises(UserError, match=r"w\.pth"):
-        formats.read(tmp_path / "w.pth", read_pth)

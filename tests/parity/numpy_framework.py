@@ -9,11 +9,9 @@ import numpy as np
 
 from parity.errors import UserError
 from parity.framework import Detections, Framework, StepResult, TensorInfo
-from parity.weights.pth import read_pth
 
 
 class NumpyFramework(Framework):
-    read_pth = staticmethod(read_pth)
     name = "numpy"
 
     def __init__(self, device="cpu", threads=None, options=None):

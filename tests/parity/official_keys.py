@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from parity.framework import TensorInfo
-from parity.weights.pth import read_pth
 
 KEYS = json.loads(gzip.decompress((Path(__file__).parent / "fixtures/state_keys.json.gz").read_bytes()))
 R18 = [TensorInfo(name, tuple(shape), dtype, kind) for name, shape, dtype, kind in KEYS["rtdetr_r18vd"]]
@@ -53,7 +52,6 @@ class KeysOnly:
     """Stands in for a framework where only `build` and `tensors` are called; `num_classes` sizes the class heads."""
 
     name = "keys"
-    read_pth = staticmethod(read_pth)
 
     def build(self, model: str, options: dict) -> None:
         self.classes = options["num_classes"]

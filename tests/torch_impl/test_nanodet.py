@@ -221,7 +221,7 @@ def test_released_checkpoints_give_the_average(tmp_path):
     both = {f"model.{k}": torch.from_numpy(v) for k, v in model.items()}
     both |= {f"avg_model.{k}": torch.from_numpy(np.asarray(v)) for k, v in average.items()}
     torch.save({"state_dict": both, "epoch": 300, "pytorch-lightning_version": "1.4.0"}, tmp_path / "released.pth")
-    loaded = formats.read(tmp_path / "released.pth", TorchFramework.read_pth)
+    loaded = formats.read(tmp_path / "released.pth")
     framework.load_state(loaded)
     assert set(loaded) == set(model)
     assert all(np.array_equal(value, average[name]) for name, value in framework.state().items())
