@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from parity.arrays import write_npz, write_text
+from parity.arrays import write_npz
 from parity.config.settings import model_config
 from parity.data.draws import Draws
 from parity.errors import UserError
+from parity.files import write_text
 from parity.framework import Batch, Framework
 from parity.weights import formats
 
