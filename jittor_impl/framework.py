@@ -18,6 +18,7 @@ from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
 
 Var = jt.Var
+OPENMP = ctypes.CDLL("libgomp.so.1")  # what the operators that Jittor compiles run their loops with
 
 
 class Inputs(NamedTuple):
@@ -42,7 +43,7 @@ class JittorFramework(Framework):
         ops.use(options.get("ops", "fast"))
         _select_device(device)
         if threads is not None:
-            ctypes.CDLL("libgomp.so.1").omp_set_num_threads(threads)
+            OPENMP.omp_set_num_threads(threads)
         self.model: Detector | None = None
         self.optimizer: Optimizer | None = None
         self.ema: EMA | None = None
@@ -111,6 +112,9 @@ class JittorFramework(Framework):
         gradients, self.accumulated = self.accumulated, {}
         return self.optimizer.step(gradients, lrs, clip_norm)
 
+    def optimizer_settings(self) -> dict[str, Any]:
+        return self.optimizer.settings()
+
     def gradients(self) -> dict[str, np.ndarray]:
         return state.official(self.model, self.accumulated)
 
@@ -169,6 +173,9 @@ class JittorFramework(Framework):
     def macs(self, batch: Batch) -> int:
         """By the rule of `jittor_impl.inspect.module_macs`."""
         return inspect.count_macs(self.model, lambda: self.forward(self.to_device(batch)))
+
+    def threads_in_use(self) -> int:
+        return OPENMP.omp_get_max_threads()
 
     def synchronize(self) -> None:
         jt.sync_all(True)

@@ -5,6 +5,7 @@ decay parameters that no loss reaches. Here a parameter without gradient is left
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class Optimizer:
         wrong = sorted(set(listed) ^ set(self.parameters)) or sorted({n for n in listed if listed.count(n) > 1})
         if wrong:
             raise UserError(f"parameter groups: {wrong[0]} must be a trainable parameter and in exactly one group")
-        self.kind, self.groups, self.steps = kind, groups, 0
+        self.kind, self.groups, self.steps, self.clip_norm = kind, groups, 0, None
+        self.lrs = [group.lr for group in groups]
         self.betas, self.eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
         self.momentum = options.get("momentum", 0.0)
         self.moments: dict[str, list[Var]] = {}  # by parameter, in the order of SLOTS; from its first gradient on
@@ -48,10 +50,11 @@ class Optimizer:
 
     def step(self, gradients: dict[str, Var], lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
         """Clip, then step with one learning rate per group. Returns (norm, factor) of the clipping."""
+        self.lrs, self.clip_norm = list(lrs), clip_norm
         norm, factor = clip_factor(list(gradients.values()), clip_norm)
         changed, tables = [], {}
         with jt.no_grad():
-            for group, lr in zip(self.groups, lrs, strict=True):
+            for group, lr in zip(self.groups, self.lrs, strict=True):
                 for name in group.names:
                     if name not in gradients:
                         continue
@@ -80,6 +83,15 @@ class Optimizer:
         new, *self.moments[name] = update(parameter, gradient, *self.moments[name], scalars, table)
         parameter.assign(new.start_grad())
         return [parameter, *self.moments[name]]
+
+    def settings(self) -> dict[str, Any]:
+        """What `Framework.optimizer_settings` returns."""
+        options = {"betas": list(self.betas), "eps": self.eps} if self.kind == "AdamW" else {"momentum": self.momentum}
+        groups = [
+            {"names": list(group.names), "lr": lr, "weight_decay": group.weight_decay, **options}
+            for group, lr in zip(self.groups, self.lrs, strict=True)
+        ]
+        return {"kind": self.kind, "groups": groups, "clip_norm": self.clip_norm}
 
     def state(self) -> dict[str, np.ndarray]:
         """`<parameter>/<slot>` and `step` [1].

@@ -141,6 +141,14 @@ class Framework(ABC):
         """
 
     @abstractmethod
+    def optimizer_settings(self) -> dict[str, Any]:
+        """What the optimiser holds now, read back from it and not from what it was made with.
+
+        kind; groups, each with names, lr and weight_decay, and betas and eps or momentum; clip_norm. `lr` and
+        `clip_norm` are those of the latest step.
+        """
+
+    @abstractmethod
     def gradients(self) -> dict[str, np.ndarray]:
         """Accumulated gradients by parameter name; parameters that the loss does not reach are left out."""
 
@@ -209,6 +217,10 @@ class Framework(ABC):
     @abstractmethod
     def macs(self, batch: Batch) -> int:
         """Multiply-accumulates of one eval forward: convolutions, linear layers, attention products, from shapes."""
+
+    @abstractmethod
+    def threads_in_use(self) -> int:
+        """How many threads the framework computes with, asked from the framework itself."""
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -121,6 +121,9 @@ class TorchFramework(Framework):
     def optimizer_step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
         return self.optimizer.step(lrs, clip_norm)
 
+    def optimizer_settings(self) -> dict[str, Any]:
+        return self.optimizer.settings()
+
     def gradients(self) -> dict[str, np.ndarray]:
         return state.to_arrays({n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
 
@@ -178,6 +181,9 @@ class TorchFramework(Framework):
     def macs(self, batch: Batch) -> int:
         """By the rule of `torch_impl.inspect.module_macs`."""
         return inspect.count_macs(self.model, lambda: self.forward(self.to_device(batch)))
+
+    def threads_in_use(self) -> int:
+        return torch.get_num_threads()
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -1,5 +1,7 @@
 """torch.optim behind parameter names: groups, clipping by global norm, moments as NumPy arrays."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from parity.errors import UserError
 from parity.framework import Group
 
 SLOTS = {"AdamW": ("exp_avg", "exp_avg_sq"), "SGD": ("momentum_buffer",)}
+OPTIONS = {"AdamW": ("betas", "eps"), "SGD": ("momentum",)}  # of a group, beside its learning rate and its decay
 
 
 def clip_gradients(parameters: list[nn.Parameter], max_norm: float | None) -> tuple[float, float]:
@@ -41,7 +44,7 @@ class Optimizer:
         wrong = sorted(set(listed) ^ set(self.parameters)) or sorted({n for n in listed if listed.count(n) > 1})
         if wrong:
             raise UserError(f"parameter groups: {wrong[0]} must be a trainable parameter and in exactly one group")
-        self.kind, self.steps = kind, 0
+        self.kind, self.steps, self.clip_norm = kind, 0, None
         settings = [
             {"params": [self.parameters[n] for n in g.names], "lr": g.lr, "weight_decay": g.weight_decay}
             for g in groups
@@ -52,6 +55,7 @@ class Optimizer:
 
     def step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
         """Clip, step with one learning rate per group, forget the gradients. Returns (norm, factor) of the clipping."""
+        self.clip_norm = clip_norm
         clipped = clip_gradients(list(self.parameters.values()), clip_norm)
         for group, lr in zip(self.torch.param_groups, lrs, strict=True):
             group["lr"] = lr
@@ -59,6 +63,16 @@ class Optimizer:
         self.torch.zero_grad(set_to_none=True)
         self.steps += 1
         return clipped
+
+    def settings(self) -> dict[str, Any]:
+        """What `Framework.optimizer_settings` returns."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        groups = []
+        for group in self.torch.param_groups:
+            options = {key: group[key] for key in ("lr", "weight_decay", *OPTIONS[self.kind])}
+            options = {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
+            groups.append({"names": [names[id(parameter)] for parameter in group["params"]], **options})
+        return {"kind": type(self.torch).__name__, "groups": groups, "clip_norm": self.clip_norm}
 
     def state(self) -> dict[str, np.ndarray]:
         """`<parameter>/<slot>` and `step` [1].

@@ -1,8 +1,14 @@
 """The fairness audit: are two runs equal in everything but the framework?
 
-Compares run.json manifests (docs/formats.md) row by row. A row is *equal*, *different* (with both values) or *not
-recorded*. Rows that matter decide the headline; rows for information (versions, host, times) never do. A row that
-matters and was not recorded counts against comparability, because nobody can check it.
+Compares the run.json of both runs row by row. A row is *equal*, *different* (with both values) or *not recorded*.
+There are three kinds of rows:
+
+observed     what was seen while the run went on: what the framework was given, and what it said of itself
+configured   what the configuration asked both runs for; equal files make these rows equal, whatever happened
+information  versions, host, times; they decide nothing
+
+Observed and configured rows decide the headline. One that was not recorded counts against comparability, because
+nobody can check it.
 """
 
 import re
@@ -10,11 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from parity.align.tolerances import TOLERANCES
 from parity.compare.comparison import Comparison, Run
 from parity.files import leaves
 
 EQUAL, DIFFERENT, MISSING = "equal", "different", "not recorded"
 RECORDED = "recorded"  # by the only framework, so that there is nothing it could be equal to
+OBSERVED, CONFIGURED, INFORMATION = "observed", "configured", "information"
 _ABSENT = object()
 
 
@@ -23,10 +31,14 @@ class Row:
     """One line of the audit. `values` maps a framework to its value as text, `detail` says what differs."""
 
     name: str
-    matters: bool
+    kind: str
     status: str
     values: dict[str, str]
     detail: str
+
+    @property
+    def matters(self) -> bool:
+        return self.kind != INFORMATION
 
     @property
     def bad(self) -> bool:
@@ -45,12 +57,16 @@ class Audit:
     def bad(self) -> list[Row]:
         return [row for row in self.rows if row.bad]
 
+    def count(self, kind: str) -> int:
+        """Number of rows of one kind."""
+        return sum(row.kind == kind for row in self.rows)
 
-def _key(*path: str) -> Callable[[dict], Any]:
-    """Read a nested key; `_ABSENT` when any part is missing. A stored null is a value ("none"), not an absence."""
 
-    def read(manifest: dict) -> Any:
-        value: Any = manifest
+def _key(*path: str) -> Callable[[Run], Any]:
+    """Read a nested key of run.json; `_ABSENT` when a part is missing. A stored null is a value ("none")."""
+
+    def read(run: Run) -> Any:
+        value: Any = run.manifest or {}
         for part in path:
             if not isinstance(value, dict) or part not in value:
                 return _ABSENT
@@ -60,17 +76,46 @@ def _key(*path: str) -> Callable[[dict], Any]:
     return read
 
 
-# name of the row as people say it, where it stands in run.json
-MATTERS: dict[str, Callable[[dict], Any]] = {
+def _first_step(key: str) -> Callable[[Run], Any]:
+    """A number of the first step in metrics.jsonl."""
+
+    def read(run: Run) -> Any:
+        value = run.steps[0].get(key) if run.steps else None
+        return _ABSENT if value is None else value
+
+    return read
+
+
+# Relative. The ladder finds small faults and measures how far rounding goes; this finds that another thing was trained.
+FIRST_LOSS = TOLERANCES["anchor"].limit
+FIRST_NORM = 10 * TOLERANCES["step"].limit  # a ReLU at zero moves the norm of one step further than the ladder's median
+
+# name of the row as people say it -> where it is recorded
+WATCHED: dict[str, Callable[[Run], Any]] = {
+    "weights after loading": _key("observed", "state_sha256"),
+    "trainable parameters": _key("parameters", "trainable"),
+    "parameters in total": _key("parameters", "total"),
+    "parameters with buffers": _key("parameters", "with_buffers"),
+    "precision in effect": _key("observed", "precision"),
+    "training batches, every byte": _key("observed", "batches"),
+    "validation batches, every byte": _key("observed", "validation"),
+    "learning rates in the optimiser": _key("observed", "rates"),
+    "clipping in the optimiser": _key("observed", "clipping"),
+    "groups in the optimiser": _key("observed", "optimizer"),
+    "threads in effect": _key("observed", "threads"),
+    "waiting of threads": _key("observed", "environment"),
+    "code of both": _key("observed", "code"),
+    "loss of the first step": _first_step("total"),
+    "gradient norm of the first step": _first_step("grad_norm"),
+    "epochs finished": lambda run: len(run.epochs) or _ABSENT,
+}
+ASKED: dict[str, Callable[[Run], Any]] = {
     "model": _key("model"),
     "variant": _key("variant"),
     "number of classes": _key("num_classes"),
     "model options": _key("options"),
-    "trainable parameters": _key("parameters", "trainable"),
-    "parameters in total": _key("parameters", "total"),
-    "parameters with buffers": _key("parameters", "with_buffers"),
     "initial weights": _key("weights_sha256"),
-    "continued from": lambda manifest: manifest.get("continued_from"),  # none for most runs
+    "continued from": lambda run: (run.manifest or {}).get("continued_from"),  # none for most runs
     "seed": _key("seed"),
     "epochs": _key("epochs"),
     "batch size": _key("batch_size"),
@@ -91,12 +136,11 @@ MATTERS: dict[str, Callable[[dict], Any]] = {
     "augmentation": _key("augment"),
     "multi-scale sizes": _key("multi_scale"),
     "preprocessing": _key("preprocess"),
-    "first batches (preprocessing)": _key("batches_sha256"),
     "precision": _key("precision"),
     "device": _key("device"),
     "threads": _key("threads"),
 }
-INFORMS: dict[str, Callable[[dict], Any]] = {
+INFORMS: dict[str, Callable[[Run], Any]] = {
     "host": _key("host"),
     "versions": _key("versions"),
     "framework options": _key("framework_options"),
@@ -115,8 +159,12 @@ def audit(comparison: Comparison) -> Audit:
     seeds = {name: [run.seed for run in comparison.of(name)] for name in frameworks}
     groups = [[comparison.run(name, seed) for name in frameworks] for seed in comparison.seeds]
     complete = [group for group in groups if all(run is not None for run in group)]
-    rows = [compare_row("seeds", True, [(None, seeds)])] if len(frameworks) > 1 else []
-    rows += audit_runs(complete)
+    rows = [_row("seeds", OBSERVED, [(None, seeds)])] if len(frameworks) > 1 else []
+    tagged = [(group[0].seed if len(complete) > 1 else None, group) for group in complete]
+    for kind, table in ((OBSERVED, WATCHED), (CONFIGURED, ASKED), (INFORMATION, INFORMS)):
+        for name, read in table.items():
+            cells = [(seed, {run.framework: read(run) for run in group}) for seed, group in tagged]
+            rows.append(_row(name, kind, cells))
     if len(frameworks) < 2:
         only = frameworks[0] if frameworks else "nothing"
         return Audit(None, f"nothing to compare: only {only} was run", rows)
@@ -125,60 +173,68 @@ def audit(comparison: Comparison) -> Audit:
     return _headline(rows)
 
 
-def audit_runs(groups: list[list[Run]]) -> list[Row]:
-    """Rows for groups of runs; a group holds one run per framework, all of the same seed."""
-    tagged = [(group[0].seed if len(groups) > 1 else None, group) for group in groups]
-    rows = []
-    for matters, table in ((True, MATTERS), (False, INFORMS)):
-        for name, read in table.items():
-            cells = [(seed, {r.framework: read(r.manifest or {}) for r in group}) for seed, group in tagged]
-            rows.append(compare_row(name, matters, cells))
-    done = [(seed, {r.framework: len(r.epochs) or _ABSENT for r in group}) for seed, group in tagged]
-    rows.insert(len(MATTERS), compare_row("epochs finished", True, done))
-    return rows
-
-
-def compare_manifests(first: dict, second: dict, names: tuple[str, str] = ("torch", "jittor")) -> Audit:
-    """Audit of two manifests alone, without their metrics."""
-    rows = [
-        compare_row(name, matters, [(None, {names[0]: read(first), names[1]: read(second)})])
-        for matters, table in ((True, MATTERS), (False, INFORMS))
-        for name, read in table.items()
-    ]
-    return _headline(rows)
-
-
-def compare_row(name: str, matters: bool, cells: list[tuple[int | None, dict[str, Any]]]) -> Row:
-    """One row from (seed, {framework: value}) cells; values are compared as JSON values, so 1 equals 1.0.
+def _row(name: str, kind: str, cells: list[tuple[int | None, dict[str, Any]]]) -> Row:
+    """One row from (seed, {framework: value}) cells.
 
     The row shows the first cell that is not equal, or the first cell when all are.
     """
-    verdicts = [_compare(values) for _, values in cells]
-    order = {DIFFERENT: 0, MISSING: 1, EQUAL: 2, RECORDED: 2}
     if not cells:
-        return Row(name, matters, MISSING, {}, "")
+        return Row(name, kind, MISSING, {}, "")
+    verdicts = [_compare(values, SAME.get(name, _differ)) for _, values in cells]
+    order = {DIFFERENT: 0, MISSING: 1, EQUAL: 2, RECORDED: 2}
     worst = min(range(len(cells)), key=lambda i: order[verdicts[i][0]])
     seed, values = cells[worst]
     status, detail = verdicts[worst]
-    if not matters:
+    if kind == INFORMATION:
         detail = ""  # the values stand beside it and decide nothing
     elif seed is not None and detail:
         detail = f"seed {seed}: {detail}"
-    return Row(name, matters, status, {key: _text(value) for key, value in values.items()}, detail)
+    return Row(name, kind, status, {key: _text(value) for key, value in values.items()}, detail)
 
 
-def _compare(values: dict[str, Any]) -> tuple[str, str]:
+def _compare(values: dict[str, Any], differ: Callable[[Any, Any, str, str], str]) -> tuple[str, str]:
     """Status and detail of one set of values."""
     absent = [name for name, value in values.items() if value is _ABSENT]
     if absent:
         return MISSING, f"not recorded by {' and '.join(absent)}"
     if len(values) == 1:
         return RECORDED, ""
-    names = list(values)
-    for other in names[1:]:
-        if values[other] != values[names[0]]:
-            return DIFFERENT, _difference(values[names[0]], values[other], names[0], other)
+    first, *others = values
+    for other in others:
+        detail = differ(values[first], values[other], first, other)
+        if detail:
+            return DIFFERENT, detail
     return EQUAL, ""
+
+
+def _differ(a: Any, b: Any, first: str, second: str) -> str:
+    """What differs between two values, compared as JSON values, so that 1 equals 1.0; empty when nothing does."""
+    return _difference(a, b, first, second) if a != b else ""
+
+
+def _differ_by(limit: float) -> Callable[[Any, Any, str, str], str]:
+    """Compare two numbers by their relative difference."""
+
+    def differ(a: float, b: float, first: str, second: str) -> str:
+        gap = abs(a - b) / max(abs(a), abs(b)) if a != b else 0.0
+        return "" if gap <= limit else f"{a:.6g} ({first}) vs {b:.6g} ({second}), more than {limit:g} apart"
+
+    return differ
+
+
+def _differ_in_shared(a: dict[str, str], b: dict[str, str], first: str, second: str) -> str:
+    """Compare source files that both runs had loaded; one that a single framework needs is its own affair."""
+    files = [path for path in a if path in b]
+    if not files:
+        return f"no file in common between {first} and {second}"
+    return _differ({path: a[path] for path in files}, {path: b[path] for path in files}, first, second)
+
+
+SAME: dict[str, Callable[[Any, Any, str, str], str]] = {  # rows that are not compared for plain equality
+    "loss of the first step": _differ_by(FIRST_LOSS),
+    "gradient norm of the first step": _differ_by(FIRST_NORM),
+    "code of both": _differ_in_shared,
+}
 
 
 def _difference(a: Any, b: Any, first: str, second: str) -> str:

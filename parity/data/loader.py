@@ -171,7 +171,7 @@ class Loader:
 
 
 def batch_digest(batch: Batch) -> str:
-    """SHA-256 (hex) of everything in a batch: what `run.json` keeps of the first three."""
+    """SHA-256 (hex) of everything in a batch."""
     sha = hashlib.sha256()
     for name in ("images", "sizes", "boxes", "labels", "counts", "image_ids"):
         array = np.ascontiguousarray(getattr(batch, name))

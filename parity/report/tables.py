@@ -281,12 +281,12 @@ def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     names = [name for name in comparison.frameworks if comparison.of(name)]
     return pd.DataFrame(
         [
-            {"row": row.name, "decides": "yes" if row.matters else "for information", "status": row.status}
+            {"row": row.name, "kind": row.kind, "status": row.status}
             | {name: row.values.get(name) for name in names}
             | {"detail": row.detail}
             for row in findings.audit.rows
         ],
-        columns=["row", "decides", "status", *names, "detail"],
+        columns=["row", "kind", "status", *names, "detail"],
     )
 
 

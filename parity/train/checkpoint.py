@@ -30,6 +30,7 @@ class Position:
 
     `running` sums up the `steps` of the epoch that has begun: total, losses (name: [sum, count]), seconds.
     `origin` says what a run continued that began in another folder.
+    `notes` are the digests of what the framework was given so far (`parity.train.observe`).
     """
 
     epoch: int = 0
@@ -39,6 +40,7 @@ class Position:
     steps: int = 0
     running: dict[str, Any] = field(default_factory=lambda: {"total": 0.0, "losses": {}, "seconds": 0.0})
     origin: dict[str, Any] | None = None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, total: float, losses: dict[str, float], seconds: float) -> None:
         """Count one optimiser step."""
@@ -152,6 +154,7 @@ def _read(path: Path) -> Checkpoint:
         origin, running = position.origin or {"epoch": 0, "step": 0}, position.running
         counts = [position.epoch, position.step, position.steps, position.best_epoch, origin["epoch"], origin["step"]]
         counts += [count for _, count in running["losses"].values()]
+        counts += [series["count"] for series in position.notes.values()]
         sums = [
             position.best,
             running["total"],

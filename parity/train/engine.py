@@ -7,7 +7,6 @@ manifest at the end. What differs between two runs is behind `Framework`; what i
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ import numpy as np
 from parity.data.chains import make_augment
 from parity.data.coco import Dataset, open_split
 from parity.data.draws import Draws
-from parity.data.loader import Loader, batch_digest
+from parity.data.loader import Loader
 from parity.data.plan import BatchPlan
 from parity.data.transforms import make_preprocess
 from parity.errors import UserError
 from parity.files import locked, read_json, sweep, write_json
 from parity.framework import Batch, Detections, Framework, Group, StepResult
-from parity.train import checkpoint, trouble
+from parity.train import checkpoint, observe, trouble
 from parity.train.checkpoint import Position
 from parity.train.evaluate import evaluate, to_coco
 from parity.train.meter import Meter
@@ -64,10 +63,17 @@ def val_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
     return Loader(dataset, None, preprocess, workers=run["workers"], cache_bytes=cache_bytes)
 
 
-def predict(framework: Framework, loader: Loader, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Detections of every image in COCO results format; `settings` is the run's `evaluate` section."""
+def predict(
+    framework: Framework, loader: Loader, settings: dict[str, Any], notes: observe.Notes | None = None
+) -> list[dict[str, Any]]:
+    """Detections of every image in COCO results format; `settings` is the run's `evaluate` section.
+
+    `notes` gets a digest of the batches under `validation`.
+    """
     results: list[dict[str, Any]] = []
     for batch in loader.eval_batches(settings["batch_size"]):
+        if notes is not None:
+            observe.batch(notes, batch, "validation")
         results += coco_results(framework.predict(batch), batch, loader.dataset, settings)
     return results
 
@@ -100,6 +106,7 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
     framework.build(run["model"], run["options"])
     initial = formats.read(run["weights"])
     framework.load_state(initial)
+    loaded, sources = observe.loaded(framework), observe.code()
     groups = prepare_training(framework, run)
     per_epoch = data.plan.steps_per_epoch // settings["accumulate"]
     if per_epoch == 0:
@@ -122,7 +129,7 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
             begin, epoch = time.perf_counter(), position.epoch + 1
             scores, last_epoch = None, epoch == settings["epochs"]
             if last_epoch or (settings["eval_every"] and epoch % settings["eval_every"] == 0):
-                found, report = _validate(run, framework, validation)
+                found, report = _validate(run, framework, validation, position.notes)
                 scores = report["metrics"]
                 if (scores["AP"] or 0.0) > position.best:
                     position.best, position.best_epoch = scores["AP"] or 0.0, epoch
@@ -137,7 +144,7 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
     log.close()
 
     if found is None:  # it was killed after its last checkpoint
-        found, report = _validate(run, framework, validation)
+        found, report = _validate(run, framework, validation, position.notes)
     write_json(out / "detections.json", found, indent=None)
     write_json(out / "coco.json", report)
     formats.write(out / "last.safetensors", framework.state())
@@ -145,8 +152,8 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
         formats.write(out / "ema.safetensors", framework.ema_state())
     epochs = [line for line in read_metrics(out / "metrics.jsonl") if line["kind"] == "epoch"]
     record |= {
-        "batches_sha256": [batch_digest(batch) for batch in islice(data.batches(1), 3)],
         "final_weights": "ema.safetensors" if settings["ema"] and settings["evaluate_with_ema"] else "last.safetensors",
+        "observed": observe.record(position.notes, framework, loaded, sources),
         "best_epoch": position.best_epoch,
         "continued_from": position.origin,
         "started": started,
@@ -176,6 +183,7 @@ def _start(run: dict[str, Any], framework: Framework, out: Path, factors: np.nda
             )
         position.origin = {"source": str(source), "framework": found.framework, "sha256": found.sha256}
         position.origin |= {"epoch": position.epoch, "step": position.step}
+        position.notes = {}  # of the other run's framework
         position.best, position.best_epoch = -1.0, 0  # the best weights so far lie in the other run's folder
         progress.line(f"goes on from {found.path} of {found.framework}, after {place}")
     else:
@@ -212,11 +220,14 @@ class _Saver:
             self()
 
 
-def _validate(run: dict[str, Any], framework: Framework, validation: Loader) -> tuple[list[dict], dict[str, Any]]:
+def _validate(
+    run: dict[str, Any], framework: Framework, validation: Loader, notes: observe.Notes
+) -> tuple[list[dict], dict[str, Any]]:
     """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
     advice = f"evaluate.batch_size is {run['evaluate']['batch_size']}; try a smaller one"
     with _evaluated_weights(framework, run["train"]), trouble.memory_watched("the evaluation", advice):
-        found = predict(framework, validation, run["evaluate"])
+        notes.pop("validation", None)  # of the validation before
+        found = predict(framework, validation, run["evaluate"], notes)
     return found, evaluate(Path(run["data"]["root"]) / "annotations/val.json", found)
 
 
@@ -248,9 +259,12 @@ def run_epoch(
             before = time.perf_counter()
             batch = next(batches)
             after = time.perf_counter()
+            observe.batch(position.notes, batch)
+            noted = time.perf_counter() - after  # is no part of the step
+            begin, after = begin + noted, after + noted
             results.append(_forward_backward(run, framework, batch, position, part, log.path.parent))
             passed += time.perf_counter() - after
-            waited += after - before
+            waited += after - noted - before
             images += len(batch.images)
         total = float(np.mean([result.total for result in results]))
         rates = [group.lr * factors[position.step] for group in groups]
@@ -264,6 +278,7 @@ def run_epoch(
         if settings["ema"]:
             framework.update_ema(ema_decay(settings["ema"], position.step + 1))
         end = time.perf_counter()
+        observe.step(position.notes, framework)
         position.add(total, losses, end - begin)
         seconds = {"data": waited, "forward_backward": passed, "optimizer": end - updating, "step": end - begin}
         log.write(

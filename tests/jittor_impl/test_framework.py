@@ -408,3 +408,22 @@ def test_versions_device_and_memory(framework):
         JittorFramework("cpu", 1, {"dtype": "float64"})
     with pytest.raises(UserError, match="ops='slow'"):
         JittorFramework("cpu", 1, {"ops": "slow"})
+
+
+def test_the_optimiser_says_what_it_holds(framework, groups):
+    fw = framework()
+    two = groups(fw)
+    adamw(fw, two)
+    set_gradients(fw, {name: np.ones_like(fw.state()[name]) for name in two[0].names})
+    fw.optimizer_step([2e-3, 3e-4], 0.25)
+    held = fw.optimizer_settings()
+    assert (held["kind"], held["clip_norm"]) == ("AdamW", 0.25)
+    assert held["groups"] == [
+        {"names": group.names, "lr": lr, "weight_decay": group.weight_decay, "betas": [0.9, 0.999], "eps": 1e-8}
+        for group, lr in zip(two, [2e-3, 3e-4], strict=True)
+    ]
+    names = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][:2]
+    every = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][2:]
+    fw.make_optimizer("SGD", [Group(names, 0.1, 0.0), Group(every, 0.2, 0.5)], momentum=0.75)
+    assert [group["momentum"] for group in fw.optimizer_settings()["groups"]] == [0.75, 0.75]
+    assert (fw.optimizer_settings()["kind"], fw.threads_in_use()) == ("SGD", 1)

@@ -91,7 +91,18 @@ def manifest_of(framework: str, seed: int = 0, epochs: int = 2) -> dict[str, Any
         "lr_digest": "1" * 64,
         "lr_steps": epochs * STEPS,
         "plan_digest": f"{seed + 7:064x}",
-        "batches_sha256": ["a" * 64, "b" * 64, "d" * 64],
+        "observed": {
+            "state_sha256": f"{seed:064x}",
+            "batches": {"count": epochs * STEPS, "sha256": "a" * 64},
+            "validation": {"count": 2, "sha256": "b" * 64},
+            "rates": {"count": epochs * STEPS, "sha256": "2" * 64},
+            "clipping": {"count": epochs * STEPS, "sha256": "3" * 64},
+            "optimizer": {"kind": "AdamW", "groups": [{"names": ["a.weight", "b.weight"], "weight_decay": 1e-4}]},
+            "precision": ["float32"],
+            "threads": 1,
+            "environment": {"GOMP_SPINCOUNT": "1000", "OMP_WAIT_POLICY": None},
+            "code": {"parity/train/engine.py": "4" * 16, f"parity/only/{framework}.py": "5" * 16},
+        },
         "loss_weights": {"class": 1.0, "bbox": 5.0, "giou": 2.0},
         "precision": "float32",
         "device": "cpu",
@@ -149,7 +160,8 @@ def _run(
         totals = []
         for i in range(STEPS):
             step = (epoch - 1) * STEPS + i + 1
-            parts = {name: float(3 / (1 + 0.1 * step) + 0.1 * rng.random()) for name in LOSSES}
+            noise = 0.1 * rng.random(len(LOSSES)) * (step > 1)
+            parts = {name: float(3 / (1 + 0.1 * step) + part) for name, part in zip(LOSSES, noise, strict=True)}
             totals.append(sum(parts.values()))
             rates = [1e-4 * min(1, step / 5), 5e-4 * min(1, step / 5)]
             seconds = {"data": 0.02, "forward_backward": 0.3 * slow, "optimizer": 0.03, "step": 0.35 * slow}

@@ -16,6 +16,7 @@ class NumpyFramework(Framework):
 
     def __init__(self, device="cpu", threads=None, options=None):
         self.values, self.grads, self.moments, self.ema = {}, {}, {}, None
+        self.threads, self.clip_norm = threads or 1, None
         self.seen = []  # image ids of every batch, for tests
 
     def versions(self):
@@ -42,7 +43,8 @@ class NumpyFramework(Framework):
         self.values = {k: arrays[k].copy() for k in self.values}
 
     def make_optimizer(self, kind, groups, **options):
-        self.groups, self.grads = groups, {}
+        self.kind, self.momentum = kind, options.get("momentum", 0.9)
+        self.groups, self.grads, self.lrs = groups, {}, [group.lr for group in groups]
         self.moments = {name: np.zeros_like(self.values[name]) for group in groups for name in group.names}
         self.steps = 0
 
@@ -60,14 +62,24 @@ class NumpyFramework(Framework):
         return StepResult(losses, sum(losses.values()))
 
     def optimizer_step(self, lrs, clip_norm):
+        self.lrs, self.clip_norm = list(lrs), clip_norm
         norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in self.grads.values())))
         clip = min(1.0, clip_norm / (norm + 1e-6)) if clip_norm else 1.0
-        for group, lr in zip(self.groups, lrs, strict=True):
+        for group, lr in zip(self.groups, self.lrs, strict=True):
             for name in group.names:
-                self.moments[name] = np.float32(0.9) * self.moments[name] + np.float32(clip) * self.grads[name]
+                self.moments[name] = (
+                    np.float32(self.momentum) * self.moments[name] + np.float32(clip) * self.grads[name]
+                )
                 self.values[name] = self.values[name] - np.float32(lr) * self.moments[name]
         self.grads, self.steps = {}, self.steps + 1
         return norm, clip
+
+    def optimizer_settings(self):
+        groups = [
+            {"names": g.names, "lr": lr, "weight_decay": g.weight_decay, "momentum": self.momentum}
+            for g, lr in zip(self.groups, self.lrs, strict=True)
+        ]
+        return {"kind": self.kind, "groups": groups, "clip_norm": self.clip_norm}
 
     def gradients(self):
         return dict(self.grads)
@@ -120,6 +132,9 @@ class NumpyFramework(Framework):
 
     def macs(self, batch):
         return 4
+
+    def threads_in_use(self):
+        return self.threads
 
     def synchronize(self):
         pass

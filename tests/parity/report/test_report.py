@@ -62,7 +62,7 @@ def test_a_failed_audit_is_the_headline(tmp_path):
     assert "**Not comparable: different batch size (4 (torch) vs 2 (jittor)).**" in head
     assert "**Comparable" not in head
     assert "of runs that are not comparable" in head
-    assert "| batch size | yes | different | 4 | 2 |" in text
+    assert "| batch size | configured | different | 4 | 2 |" in text
     assert "cannot be put down to the framework" in text
 
 
