@@ -48,6 +48,7 @@ def train(name: str, run: dict[str, Any], out: Path, kill_at: int = 0, number: i
     """One training in this process; returns the number of events, or dies at the `kill_at`-th."""
     import safetensors
 
+    from parity.config.run import RunConfig
     from parity.train import engine
 
     count, place = 0, str(out) + os.sep
@@ -87,7 +88,7 @@ def train(name: str, run: dict[str, Any], out: Path, kill_at: int = 0, number: i
         setattr(Watched, step, call)
     safetensors.serialize_file = in_two_halves
     sys.addaudithook(hook)
-    engine.train(run, Watched("cpu", 1, run["framework_options"]), out)
+    engine.train(RunConfig(**run), Watched("cpu", 1, run["framework_options"]), out)
     return count
 
 

@@ -70,11 +70,11 @@ def make_run(data: Path, init: Path, framework: str = "numpy") -> dict[str, Any]
 
 def make_rtdetr_run(data: Path, init: Path, framework: str) -> dict[str, Any]:
     """Likewise for a very small RT-DETR: eight images, two epochs of four steps."""
-    from parity.config.settings import model_config
+    from parity.config.models import model_config
 
     small = {"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8}
     small |= {"decoder_layers": 2, "csp_blocks": 1, "multi_scale": [], "augment": {"flip": 0.5}, "epochs": 2}
     small |= {"batch_size": 2, "eval_every": 1}
-    model = model_config("rtdetr", "tiny", 2, small)
+    model = model_config("rtdetr", "tiny", 2, small).plain()
     run = make_run(data, init, framework) | {key: model[key] for key in ("model", "variant", "options", "groups")}
     return run | {"train": model["train"], "preprocess": {"kind": "square", "size": 64}}

@@ -15,7 +15,8 @@ import yaml
 from make_venv import venv_path
 
 from parity.compare.comparison import Run
-from parity.config.settings import framework_options, merge, resolve
+from parity.config.layers import merge
+from parity.config.resolve import resolve
 from parity.data.build import build
 from parity.train.record import read_metrics
 
@@ -42,18 +43,16 @@ def runs(tmp_path_factory):
     """NanoDet-Plus trained by the overfit preset on fewer images, by framework."""
     folder = tmp_path_factory.mktemp("overfit")
     layers = [yaml.safe_load((ROOT / path).read_text()) for path in ("config/config.yaml", PRESET)]
-    config = workflow_config.normalise(merge(merge(*layers), FEWER), [])
-    source = config["data"]["source"]
-    build({"source": source, "name": "overfit", **config["data"][source]}, folder / "data")
+    config = workflow_config.load(merge(merge(*layers), FEWER), [])
+    build({"source": config.data.source, "name": "overfit", **config.data.settings.plain()}, folder / "data")
     weights = folder / "init.safetensors"
     call("torch", "init", "--model", "nanodet", "--num-classes", "7", "--out", str(weights))
     resolved = resolve(config, "nanodet")
-    resolved["data"]["root"] = str(folder / "data")
+    place = resolved.data.but(root=str(folder / "data"))
     found = {}
     for framework in ("torch", "jittor"):
-        run = resolved | {"framework": framework, "seed": 0, "weights": str(weights)}
-        run["framework_options"] = framework_options(resolved, framework)
-        (folder / f"{framework}.yaml").write_text(yaml.safe_dump(run))
+        run = resolved.but(data=place).run(framework, 0, str(weights))
+        (folder / f"{framework}.yaml").write_text(yaml.safe_dump(run.plain()))
         out = folder / framework
         call(framework, "train", "--config", str(folder / f"{framework}.yaml"), "--out", str(out))
         lines = read_metrics(out / "metrics.jsonl")

@@ -33,7 +33,7 @@ from parity.align.files import Arrays, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_steps
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
-from parity.config.settings import MACHINE_KEYS, load_run
+from parity.config.run import MACHINE_KEYS, RunConfig, load_run
 from parity.data.loader import Loader, batch_digest
 from parity.files import write_json
 from parity.framework import Batch, Framework
@@ -81,16 +81,16 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     batches = list(islice(data.batches(1), max(BATCHES, args.steps)))
     save_arrays(out / "batches.npz", _batch_arrays([images, *batches]))
 
-    framework.seed(settings["seed"])
-    framework.build(settings["model"], settings["options"])
+    framework.seed(settings.seed)
+    framework.build(settings.model, settings.options)
     initial = formats.read(args.weights)
     about: dict[str, Any] = {
         "framework": framework.name,
         "versions": framework.versions(),
-        "model": settings["model"],
-        "variant": settings["variant"],
-        "config": {key: value for key, value in settings.items() if key not in OWN_KEYS},
-        "own_config": {key: settings[key] for key in ("framework_options", "workers")},
+        "model": settings.model,
+        "variant": settings.variant,
+        "config": {key: value for key, value in settings.plain().items() if key not in OWN_KEYS},
+        "own_config": {"framework_options": settings.framework_options, "workers": settings.workers},
         "settings": {"images": args.images, "steps": args.steps, "trajectory": args.trajectory},
         "tensors": {info.name: f"{info.kind} {list(info.shape)}" for info in framework.tensors()},
         "parameters": parameter_counts(framework.tensors()),
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         "batches_sha256": [batch_digest(batch) for batch in [images, *batches]],
         "weights": check_loading(framework, initial),
     }
-    shaken = shake(initial, settings["seed"])
+    shaken = shake(initial, settings.seed)
     about["shaken_sha256"] = formats.weights_sha256(shaken)
     framework.load_state(shaken)
     feed = Arrays(reference / "eval.npz").part("layer/") if reference else None
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     about["groups"] = group_record(groups)
     arrays["lr"] = factors[:, None] * np.array([group.lr for group in groups])
     save_arrays(out / "train.npz", arrays)
-    nudge = last_bits(settings["seed"])
+    nudge = last_bits(settings.seed)
     if reference is None:
         save_arrays(out / "states.npz", passed)
         states = Arrays(out / "states.npz")
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         about["trajectory"] = {key: [line[key] for line in lines] for key in ("total", "grad_norm", "clip")}
         if reference is None:
             save_arrays(out / "anchor_states.npz", kept)
-            averaged = settings["train"]["ema"] and settings["train"]["evaluate_with_ema"]
+            averaged = settings.train.judged_by_ema
             formats.write(out / "final.safetensors", framework.ema_state() if averaged else framework.state())
         about["evaluation"] = same_weights(framework, settings, validation, reference or out)
         save_arrays(out / "final.npz", trace.detections(framework.predict(images)))
@@ -175,26 +175,26 @@ def check_loading(framework: Framework, initial: dict[str, np.ndarray]) -> dict[
     }
 
 
-def referee_of(settings: dict[str, Any], framework_class: type[Framework]) -> Framework | None:
+def referee_of(settings: RunConfig, framework_class: type[Framework]) -> Framework | None:
     """The same model in float64, None where the framework does not offer that."""
     if "float64" not in framework_class.dtypes:
         return None
-    options = {**settings["framework_options"], "dtype": "float64"}
-    referee = framework_class(settings["device"], settings["threads"], options)
-    referee.build(settings["model"], settings["options"])
+    options = {**settings.framework_options, "dtype": "float64"}
+    referee = framework_class(settings.device, settings.threads, options)
+    referee.build(settings.model, settings.options)
     return referee
 
 
-def learning_rates(settings: dict[str, Any], data: Loader) -> np.ndarray:
+def learning_rates(settings: RunConfig, data: Loader) -> np.ndarray:
     """Factors [steps of the whole run] that the engine multiplies every group's learning rate by."""
-    train = settings["train"]
-    return lr_factors(train["schedule"], train["epochs"], data.plan.steps_per_epoch // train["accumulate"])
+    train = settings.train
+    return lr_factors(train.schedule, train.epochs, data.plan.steps_per_epoch // train.accumulate)
 
 
-def same_weights(framework: Framework, settings: dict[str, Any], validation: Loader, folder: Path) -> dict[str, Any]:
+def same_weights(framework: Framework, settings: RunConfig, validation: Loader, folder: Path) -> dict[str, Any]:
     """AP on the validation images with the weights that the first framework's trajectory in `folder` ended with."""
     final = formats.read(folder / "final.safetensors")
     framework.load_state(final)
-    found = engine.predict(framework, validation, settings["evaluate"])
-    report = evaluate(Path(settings["data"]["root"]) / "annotations/val.json", found)
+    found = engine.predict(framework, validation, settings.evaluate)
+    report = evaluate(Path(settings.data.root) / "annotations/val.json", found)
     return {"weights_sha256": formats.weights_sha256(final), "images": report["images"], "metrics": report["metrics"]}

@@ -1,12 +1,12 @@
 """Optimiser steps for rungs 5 to 7: each from a state that all who take part are given."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from parity.align.files import Arrays
 from parity.align.queries import SCORES
+from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.framework import Batch, Framework, Group
 from parity.train.prepare import prepare_training
@@ -19,7 +19,7 @@ State = dict[str, np.ndarray]
 
 def record_steps(
     framework: Framework,
-    settings: dict[str, Any],
+    settings: RunConfig,
     batches: list[Batch],
     start: State,
     states: Arrays | None = None,
@@ -36,7 +36,7 @@ def record_steps(
     `step<k>/delta/<name>`, the change of a parameter, and `step<k>/buffer/<name>`; `ema_delta/<name>` of the last;
     `step_total`, `step_grad_norm` and `step_clip` [K]. Floating arrays are float32, whatever the framework computes in.
     """
-    train = settings["train"]
+    train = settings.train
     framework.load_state(change(start))
     groups = prepare_training(framework, settings)  # the average starts as a copy of the weights
     kinds = {info.name: info.kind for info in framework.tensors() if COUNTER not in info.name}
@@ -47,14 +47,14 @@ def record_steps(
         if k and states is not None:
             framework.load_state(change(states.part(f"{k}/state/")))
             framework.load_optimizer_state(states.part(f"{k}/moments/"))
-            if train["ema"]:
+            if train.ema:
                 framework.load_ema(states.part(f"{k}/ema/"))
-        before, average = framework.state(), framework.ema_state() if train["ema"] else {}
+        before, average = framework.state(), framework.ema_state() if train.ema else {}
         if k and states is None:
             passed |= {f"{k}/state/{name}": value for name, value in before.items()}
             passed |= {f"{k}/moments/{name}": value for name, value in framework.optimizer_state().items()}
             passed |= {f"{k}/ema/{name}": value for name, value in average.items()}
-        draws = Draws(settings["seed"], k, 0)
+        draws = Draws(settings.seed, k, 0)
         if k == 0:
             with framework.record_layers() as layers:
                 result = framework.forward_backward(batch, draws, 0, extras=True)
@@ -65,14 +65,14 @@ def record_steps(
         else:
             result = framework.forward_backward(batch, draws, 0)
         arrays |= {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
-        norm, clip = framework.optimizer_step([group.lr for group in groups], train["clip_norm"])
+        norm, clip = framework.optimizer_step([group.lr for group in groups], train.clip_norm)
         for name, value in zip(numbers, (result.total, norm, clip), strict=True):
             numbers[name].append(value)
         after = framework.state()
         arrays |= _changes(f"step{k}/delta", before, after, kinds)
         arrays |= {f"step{k}/buffer/{name}": after[name] for name, kind in kinds.items() if kind == "buffer"}
-        if train["ema"]:
-            framework.update_ema(ema_decay(train["ema"], k + 1))
+        if train.ema:
+            framework.update_ema(ema_decay(train.ema, k + 1))
             if k == len(batches) - 1:
                 arrays |= _changes("ema_delta", average, framework.ema_state(), kinds)
     arrays = {n: a.astype(np.float32) if a.dtype == np.float64 else a for n, a in arrays.items()}

@@ -6,12 +6,13 @@ framework or a model: both are behind `parity.framework.Framework`.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from parity.arrays import read_npz, write_npz
-from parity.config import settings as configuration
+from parity.config.layers import parse_settings
+from parity.config.model import ModelConfig
+from parity.config.models import model_config
 from parity.data.draws import Draws, StoredDraws
 from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework
@@ -48,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Run the verb. Raises UserError for anything wrong with the arguments or the files."""
-    settings = configuration.parse_settings(args.set)
+    settings = parse_settings(args.set)
     epoch = int(settings.pop("epoch", 0))
-    model = configuration.model_config(args.model, args.variant, args.num_classes, settings)
+    model = model_config(args.model, args.variant, args.num_classes, settings)
     batch, stored = read_inputs(args.inputs, train=args.mode == "train", num_classes=args.num_classes)
-    framework = framework_class(args.device, args.threads, {"dtype": args.dtype, **model.get("framework_options", {})})
+    framework = framework_class(args.device, args.threads, {"dtype": args.dtype})
     framework.seed(0)
-    framework.build(args.model, model["options"])
+    framework.build(args.model, model.options)
     framework.load_state(formats.read(args.weights))
     if args.mode == "eval":
         arrays = trace_eval(framework, batch, layers=args.layers)
@@ -149,7 +150,7 @@ def detections(found: list[Detections]) -> dict[str, np.ndarray]:
 
 def trace_train(
     framework: Framework,
-    model: dict[str, Any],
+    model: ModelConfig,
     batch: Batch,
     draws: _DrawSource,
     epoch: int = 0,
@@ -161,7 +162,7 @@ def trace_train(
 
     Learning rates are the variant's own, constant: no warm-up and no schedule. Norms are taken in float64.
     """
-    train = model["train"]
+    train = model.train
     groups = prepare_training(framework, model)
     initial = framework.state()
     arrays: dict[str, np.ndarray] = {}
@@ -180,13 +181,13 @@ def trace_train(
             arrays[f"grad/{name}"] = gradient
     totals, norms, clips = [result.total], [], []
     for step in range(1, steps + 1):
-        before, factor = framework.optimizer_step([group.lr for group in groups], train["clip_norm"])
+        before, factor = framework.optimizer_step([group.lr for group in groups], train.clip_norm)
         norms.append(before)
         clips.append(factor)
-        if train["ema"]:
-            framework.update_ema(ema_decay(train["ema"], step))
+        if train.ema:
+            framework.update_ema(ema_decay(train.ema, step))
         if step == steps:  # before the last forward, which moves the running statistics once more
-            arrays |= changes(framework, initial, bool(train["ema"]))
+            arrays |= changes(framework, initial, bool(train.ema))
         totals.append(framework.forward_backward(batch, draws.next(), epoch).total)
     if steps:
         arrays["step_total"] = np.array(totals, np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from parity.align.files import Arrays
 from parity.align.steps import State
 from parity.align.trace import norm
+from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
 from parity.framework import Framework, StepResult
@@ -51,7 +52,7 @@ class Keeper:
 
 def run_trajectory(
     framework: Framework,
-    settings: dict[str, Any],
+    settings: RunConfig,
     data: Loader,
     factors: np.ndarray,
     steps: int,
@@ -64,14 +65,14 @@ def run_trajectory(
     Returns the lines of `file` and `<step>/<name>`, the weights before each step of `keep`. The model and its average
     are left as they are after the last step.
     """
-    framework.seed(settings["seed"])
-    framework.build(settings["model"], settings["options"])
+    framework.seed(settings.seed)
+    framework.build(settings.model, settings.options)
     framework.load_state(start)
     groups = prepare_training(framework, settings)
-    keeper = Keeper(framework, keep, settings["train"]["accumulate"])
+    keeper = Keeper(framework, keep, settings.train.accumulate)
     log, position = MetricsLog(file), engine.Position()
     steps = min(steps, len(factors))
-    progress = Progress(f"[{framework.name} probe, {file.stem}]", steps, 0, settings["log_seconds"])
+    progress = Progress(f"[{framework.name} probe, {file.stem}]", steps, 0, settings.log_seconds)
     while position.step < steps:
         left = steps - position.step
         engine.run_epoch(settings, keeper, data, groups, factors, position, log, progress, limit=left)
@@ -83,7 +84,7 @@ def run_trajectory(
 
 def from_anchors(
     framework: Framework,
-    settings: dict[str, Any],
+    settings: RunConfig,
     data: Loader,
     anchors: Arrays,
     change: Callable[[State], State] = lambda state: state,
@@ -93,10 +94,10 @@ def from_anchors(
     `<step>/total`, `<step>/loss/<name>` and `<step>/norms` float64 [trainable parameters], the norm of each one's
     gradient in the order of the model. Draws and batches are those of the step in the run.
     """
-    framework.build(settings["model"], settings["options"])
+    framework.build(settings.model, settings.options)
     groups = prepare_training(framework, settings)
     trainable = [name for group in groups for name in group.names]
-    accumulate = settings["train"]["accumulate"]
+    accumulate = settings.train.accumulate
     per_epoch = data.plan.steps_per_epoch // accumulate
     arrays: State = {}
     for step in sorted({int(name.partition("/")[0]) for name in anchors}):
@@ -104,7 +105,7 @@ def from_anchors(
         epoch, place = divmod(step - 1, per_epoch)
         batches = data.batches(epoch + 1, place * accumulate)
         results = [
-            framework.forward_backward(next(batches), Draws(settings["seed"], step - 1, part), epoch, 1 / accumulate)
+            framework.forward_backward(next(batches), Draws(settings.seed, step - 1, part), epoch, 1 / accumulate)
             for part in range(accumulate)
         ]
         batches.close()

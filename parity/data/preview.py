@@ -5,11 +5,11 @@ that a wrong order of channels, a shifted box or too strong an augmentation show
 """
 
 import colorsys
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from parity.config.run import BatchConfig
 from parity.data.chains import make_augment
 from parity.data.coco import open_split
 from parity.data.loader import Loader
@@ -19,16 +19,15 @@ from parity.data.transforms import Preprocess, make_preprocess
 CELL, GAP, HEADER = 240, 6, 18  # pixels
 
 
-def sheet(settings: dict[str, Any], images: int, epochs: int) -> Image.Image:
+def sheet(settings: BatchConfig, images: int, epochs: int) -> Image.Image:
     """The sheet of `images` rows and 1 + `epochs` columns.
 
-    `settings` is a resolved configuration with `data`, `label_space`, `preprocess`, `train` and `seed`. Multi-scale
-    sizes that a whole batch shares are drawn per batch as in training, with batches of one image.
+    Multi-scale sizes that a whole batch shares are drawn per batch as in training, with batches of one image.
     """
-    dataset = open_split(settings["data"]["root"], "train", settings["label_space"])
-    preprocess, train = make_preprocess(settings["preprocess"]), settings["train"]
-    plan = BatchPlan(dataset.ids, 1, epochs, settings["seed"], sizes=train["multi_scale"])
-    loader = Loader(dataset, plan, preprocess, make_augment(train["augment"]), settings["seed"], workers=0)
+    dataset = open_split(settings.data.root, "train", settings.label_space)
+    preprocess, train = make_preprocess(settings.preprocess.plain()), settings.train
+    plan = BatchPlan(dataset.ids, 1, epochs, settings.seed, sizes=train.multi_scale)
+    loader = Loader(dataset, plan, preprocess, make_augment(train.augment), settings.seed, workers=0)
     shown = sorted(ids[0] for ids in plan.epoch_ids(1)[:images])
     canvas = Image.new("RGB", ((1 + epochs) * (CELL + GAP) + GAP, len(shown) * (CELL + GAP) + HEADER + GAP), "white")
     write = ImageDraw.Draw(canvas)

@@ -9,6 +9,7 @@ import statistics
 import time
 from typing import Any
 
+from parity.config.run import RunConfig
 from parity.data.chains import make_augment
 from parity.data.coco import open_split
 from parity.data.loader import Loader
@@ -17,23 +18,22 @@ from parity.data.transforms import make_preprocess
 from parity.errors import UserError
 
 
-def compare(run: dict[str, Any], workers: int, images: int = 64, rounds: int = 5) -> dict[str, Any]:
+def compare(run: RunConfig, workers: int, images: int = 64, rounds: int = 5) -> dict[str, Any]:
     """Images per second of every round: `single` in the calling thread, `threads` with `workers` of them.
 
-    `run` is a resolved configuration with `data`, `label_space`, `preprocess`, `train` and `seed`; a round makes the
-    batches of about `images` images. `ratio` is that of the medians.
+    A round makes the batches of about `images` images. `ratio` is that of the medians.
     """
     if workers < 1 or rounds < 1:
         raise UserError(f"loader: {workers} workers and {rounds} rounds, expected at least one of each")
-    dataset = open_split(run["data"]["root"], "train", run["label_space"])
-    batch = min(int(run["train"]["batch_size"]), len(dataset))
-    plan = BatchPlan(dataset.ids, batch, 1, run["seed"], sizes=run["train"]["multi_scale"])
+    dataset = open_split(run.data.root, "train", run.label_space)
+    batch = min(run.train.batch_size, len(dataset))
+    plan = BatchPlan(dataset.ids, batch, 1, run.seed, sizes=run.train.multi_scale)
     steps = min(plan.steps_per_epoch, max(1, -(-images // batch)))
     speeds: dict[str, list[float]] = {"single": [], "threads": []}
     for turn in range(rounds + 1):
         for kind, count in (("single", 0), ("threads", workers)):
-            preprocess, augment = make_preprocess(run["preprocess"]), make_augment(run["train"]["augment"])
-            loader = Loader(dataset, plan, preprocess, augment, run["seed"], workers=count, cache_bytes=0)
+            preprocess, augment = make_preprocess(run.preprocess.plain()), make_augment(run.train.augment)
+            loader = Loader(dataset, plan, preprocess, augment, run.seed, workers=count, cache_bytes=0)
             begun = time.perf_counter()
             made = sum(len(b.image_ids) for b in loader.batches(1, start_step=plan.steps_per_epoch - steps))
             seconds = time.perf_counter() - begun

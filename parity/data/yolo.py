@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from parity.config.settings import read_yaml
+from parity.config.layers import read_yaml
 from parity.data import subset
 from parity.data.check import DROP_IMAGE, Report
 from parity.data.manifest import SPLITS

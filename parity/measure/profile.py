@@ -11,12 +11,11 @@ import argparse
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
-from parity.config.settings import load_run
+from parity.config.run import RunConfig, load_run
 from parity.data.draws import Draws
 from parity.data.loader import Loader
 from parity.files import write_json
@@ -65,16 +64,16 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     process_age = time.time() - psutil.Process().create_time()
     configuration = load_run(args.config)
     if args.ops:
-        configuration["framework_options"] = {**configuration["framework_options"], "ops": args.ops}
+        configuration = configuration.but(framework_options={**configuration.framework_options, "ops": args.ops})
     begun, load_before, others = now(), os.getloadavg()[0], Others()
     with Meter() as meter:
         framework = framework_of(configuration, framework_class, args.config)
-        framework.seed(configuration["seed"])
+        framework.seed(configuration.seed)
         watch = Stopwatch(framework)
-        framework.build(configuration["model"], configuration["options"])
+        framework.build(configuration.model, configuration.options)
         framework.load_state(formats.read(args.weights))
         first = {"import": process_age, "build": watch.lap()}
-        inline = {**configuration, "workers": 0}  # no threads, no cache: the cost of preparing data must show
+        inline = configuration.but(workers=0)  # no threads, no cache: the cost of preparing data must show
         images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
         latency, still, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
@@ -82,16 +81,16 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         meter.peak()
         training, moving = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
         training_peak = meter.peak()
-    size = configuration["train"]["batch_size"]
+    size = configuration.train.batch_size
     report = {
         "framework": framework_class.name,
         "setting": args.setting or framework_class.name,
         "versions": framework.versions(),
-        "model": configuration["model"],
-        "variant": configuration["variant"],
-        "device": configuration["device"],
-        "threads": configuration["threads"],
-        "framework_options": configuration["framework_options"],
+        "model": configuration.model,
+        "variant": configuration.variant,
+        "device": configuration.device,
+        "threads": configuration.threads,
+        "framework_options": configuration.framework_options,
         "host": host(),
         "input": list(batch.images.shape),
         "parameters": counts,
@@ -151,13 +150,13 @@ def measure_inference(
 
 
 def measure_training(
-    framework: Framework, configuration: dict[str, Any], data: Loader, steps: int, warmup: int, first: dict[str, float]
+    framework: Framework, configuration: RunConfig, data: Loader, steps: int, warmup: int, first: dict[str, float]
 ) -> tuple[dict[str, list[float]], list[float]]:
     """Seconds per training step: `step` whole, and in another series `data`, `forward_backward`, `optimizer`.
 
     Also pulses of the machine, one before every step of the first series.
     """
-    settings = configuration["train"]
+    settings = configuration.train
     groups = prepare_training(framework, configuration)
     rates = [group.lr for group in groups]
     samples: dict[str, list[float]] = {"data": [], "forward_backward": [], "optimizer": [], "step": []}
@@ -170,11 +169,11 @@ def measure_training(
         watch.lap()
         batch = next(batches)
         waited = watch.lap(synchronize=False)
-        framework.forward_backward(batch, Draws(configuration["seed"], number), 0)
+        framework.forward_backward(batch, Draws(configuration.seed, number), 0)
         passed = watch.lap() if split else 0.0
-        framework.optimizer_step(rates, settings["clip_norm"])
-        if settings["ema"]:
-            framework.update_ema(ema_decay(settings["ema"], number))
+        framework.optimizer_step(rates, settings.clip_norm)
+        if settings.ema:
+            framework.update_ema(ema_decay(settings.ema, number))
         rest = watch.lap()
         if number <= 2:
             first["step" if number == 1 else "second_step"] = waited + rest

@@ -14,7 +14,7 @@ import pandas as pd
 from parity.compare.comparison import METRICS, Comparison, Run
 from parity.compare.findings import Findings, samples
 from parity.compare.stats import summary
-from parity.config.settings import model_config, model_names, variant_names
+from parity.config.models import model_config, model_names, variant_names
 from parity.files import atomic
 from parity.report.index import TABLES
 
@@ -331,7 +331,7 @@ def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     other = comparison.variant if comparison.variant != "tiny" else next((n for n in names if n != "tiny"), None)
     if other not in names or not comparison.config:
         return pd.DataFrame(columns=["setting", "here", "official"])
-    official, here = model_config(comparison.model, other), comparison.config
+    official, here = model_config(comparison.model, other).plain(), comparison.config
     rows = []
     for section in ("options", "preprocess", "train"):
         sides = [dict(_leaves(side.get(section) or {}, section)) for side in (here, official)]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from parity.config.run import EvaluateConfig, RunConfig
+from parity.config.train import TrainConfig
 from parity.data.chains import make_augment
 from parity.data.coco import Dataset, open_split
 from parity.data.draws import Draws
@@ -34,57 +36,56 @@ from parity.weights import formats
 CACHE_BYTES = 1 << 30  # decoded images kept by each loader
 
 
-def load_manifest(run: dict[str, Any]) -> dict[str, Any]:
+def load_manifest(run: RunConfig) -> dict[str, Any]:
     """The manifest of a run's dataset, whose class count must be the configured one."""
-    root = Path(run["data"]["root"])
+    root = Path(run.data.root)
     about = read_json(root / "manifest.json")
-    if len(about["classes"]) != run["data"]["num_classes"]:
+    if len(about["classes"]) != run.data.num_classes:
         raise UserError(
             f"{root}/manifest.json: has {len(about['classes'])} classes, the configuration says data.num_classes"
-            f" {run['data']['num_classes']}"
+            f" {run.data.num_classes}"
         )
     return about
 
 
-def train_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+def train_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
     """The training batches of a run: a pure function of its configuration, whatever the number of workers."""
-    settings = run["train"]
-    dataset = open_split(run["data"]["root"], "train", run["label_space"])
-    size, epochs, scales = settings["batch_size"], settings["epochs"], settings["multi_scale"]
-    plan = BatchPlan(dataset.ids, size, epochs, run["seed"], sizes=scales)
-    preprocess, augment = make_preprocess(run["preprocess"]), make_augment(settings["augment"])
-    return Loader(dataset, plan, preprocess, augment, run["seed"], run["workers"], cache_bytes=cache_bytes)
+    settings = run.train
+    dataset = open_split(run.data.root, "train", run.label_space)
+    plan = BatchPlan(dataset.ids, settings.batch_size, settings.epochs, run.seed, sizes=settings.multi_scale)
+    preprocess, augment = make_preprocess(run.preprocess.plain()), make_augment(settings.augment)
+    return Loader(dataset, plan, preprocess, augment, run.seed, run.workers, cache_bytes=cache_bytes)
 
 
-def val_loader(run: dict[str, Any], cache_bytes: int = CACHE_BYTES) -> Loader:
+def val_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
     """The validation images of a run, without augmentation."""
-    dataset = open_split(run["data"]["root"], "val", run["label_space"])
-    preprocess = make_preprocess(run["preprocess"])
-    return Loader(dataset, None, preprocess, workers=run["workers"], cache_bytes=cache_bytes)
+    dataset = open_split(run.data.root, "val", run.label_space)
+    preprocess = make_preprocess(run.preprocess.plain())
+    return Loader(dataset, None, preprocess, workers=run.workers, cache_bytes=cache_bytes)
 
 
 def predict(
-    framework: Framework, loader: Loader, settings: dict[str, Any], notes: observe.Notes | None = None
+    framework: Framework, loader: Loader, settings: EvaluateConfig, notes: observe.Notes | None = None
 ) -> list[dict[str, Any]]:
-    """Detections of every image in COCO results format; `settings` is the run's `evaluate` section.
+    """Detections of every image in COCO results format.
 
     `notes` gets a digest of the batches under `validation`.
     """
     results: list[dict[str, Any]] = []
-    for batch in loader.eval_batches(settings["batch_size"]):
+    for batch in loader.eval_batches(settings.batch_size):
         if notes is not None:
             observe.batch(notes, batch, "validation")
         results += coco_results(framework.predict(batch), batch, loader.dataset, settings)
     return results
 
 
-def coco_results(found: list[Detections], batch: Batch, dataset: Dataset, settings: dict[str, Any]) -> list[dict]:
+def coco_results(found: list[Detections], batch: Batch, dataset: Dataset, settings: EvaluateConfig) -> list[dict]:
     """COCO results of one batch, with the run's limit per image and score threshold."""
-    limit, threshold = settings["max_detections"], settings["score_threshold"]
+    limit, threshold = settings.max_detections, settings.score_threshold
     return to_coco(found, batch, dataset.category_of, max_detections=limit, score_threshold=threshold)
 
 
-def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
+def train(run: RunConfig, framework: Framework, out: Path) -> dict[str, Any]:
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
     Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
@@ -98,25 +99,25 @@ def train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any
         return _train(run, framework, out)
 
 
-def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, Any]:
-    settings, seed = run["train"], run["seed"]
+def _train(run: RunConfig, framework: Framework, out: Path) -> dict[str, Any]:
+    settings, seed = run.train, run.seed
     about, data, validation = load_manifest(run), train_loader(run), val_loader(run)
 
     framework.seed(seed)
-    framework.build(run["model"], run["options"])
-    initial = formats.read(run["weights"])
+    framework.build(run.model, run.options)
+    initial = formats.read(run.weights)
     framework.load_state(initial)
     loaded, sources = observe.loaded(framework), observe.code()
     groups = prepare_training(framework, run)
-    per_epoch = data.plan.steps_per_epoch // settings["accumulate"]
+    per_epoch = data.plan.steps_per_epoch // settings.accumulate
     if per_epoch == 0:
         raise UserError(f"train.batch_size x accumulate: {len(data.dataset)} images do not fill one step")
-    factors = lr_factors(settings["schedule"], settings["epochs"], per_epoch)
+    factors = lr_factors(settings.schedule, settings.epochs, per_epoch)
     record = manifest(run, framework, groups, factors, data.plan.digest(), formats.weights_sha256(initial), about)
     del initial
 
-    label = f"[{run['framework']} {run['model']}/{run['variant']} seed {seed}]"
-    progress = Progress(label, len(factors), 0, run["log_seconds"])
+    label = f"[{run.framework} {run.model}/{run.variant} seed {seed}]"
+    progress = Progress(label, len(factors), 0, run.log_seconds)
     position = _start(run, framework, out, factors, progress)
     origin = position.origin or {"step": 0, "epoch": 0}
     log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"])
@@ -124,11 +125,11 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
     started, found, report = now(), None, None
 
     with Meter() as meter:
-        while position.epoch < settings["epochs"]:
+        while position.epoch < settings.epochs:
             run_epoch(run, framework, data, groups, factors, position, log, progress, after_step=save.when_due)
             begin, epoch = time.perf_counter(), position.epoch + 1
-            scores, last_epoch = None, epoch == settings["epochs"]
-            if last_epoch or (settings["eval_every"] and epoch % settings["eval_every"] == 0):
+            scores, last_epoch = None, epoch == settings.epochs
+            if last_epoch or (settings.eval_every and epoch % settings.eval_every == 0):
                 found, report = _validate(run, framework, validation, position.notes)
                 scores = report["metrics"]
                 if (scores["AP"] or 0.0) > position.best:
@@ -137,7 +138,7 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
                         formats.write(out / "best.safetensors", framework.state())
             line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
             log.write(line)
-            progress.line(_epoch_text(line, settings["epochs"]))
+            progress.line(_epoch_text(line, settings.epochs))
             position.next_epoch()
             save()
     progress.close()
@@ -148,11 +149,11 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
     write_json(out / "detections.json", found, indent=None)
     write_json(out / "coco.json", report)
     formats.write(out / "last.safetensors", framework.state())
-    if settings["ema"]:
+    if settings.ema:
         formats.write(out / "ema.safetensors", framework.ema_state())
     epochs = [line for line in read_metrics(out / "metrics.jsonl") if line["kind"] == "epoch"]
     record |= {
-        "final_weights": "ema.safetensors" if settings["ema"] and settings["evaluate_with_ema"] else "last.safetensors",
+        "final_weights": "ema.safetensors" if settings.judged_by_ema else "last.safetensors",
         "observed": observe.record(position.notes, framework, loaded, sources),
         "best_epoch": position.best_epoch,
         "continued_from": position.origin,
@@ -166,9 +167,9 @@ def _train(run: dict[str, Any], framework: Framework, out: Path) -> dict[str, An
     return record
 
 
-def _start(run: dict[str, Any], framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
+def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
     """Put the framework where the run's newest checkpoint stands, else the one it is to continue, else nowhere."""
-    source = run.get("continue_from")
+    source = run.continue_from
     resumed = checkpoint.newest(out / "checkpoints", progress.line)
     found = resumed or (checkpoint.read(Path(source)) if source else None)
     if found is None:
@@ -197,7 +198,7 @@ class _Saver:
 
     def __init__(
         self,
-        run: dict[str, Any],
+        run: RunConfig,
         framework: Framework,
         folder: Path,
         factors: np.ndarray,
@@ -206,10 +207,10 @@ class _Saver:
     ):
         self.run, self.framework, self.folder, self.factors = run, framework, folder, factors
         self.position, self.log, self.last = position, log, time.monotonic()
-        self.seconds = 60 * run.get("checkpoint_minutes", 10)
+        self.seconds = 60 * run.checkpoint_minutes
 
     def __call__(self) -> None:
-        ema, keep = bool(self.run["train"]["ema"]), self.run.get("keep_checkpoints", 2)
+        ema, keep = self.run.train.ema is not None, self.run.keep_checkpoints
         self.log.sync()
         checkpoint.save(self.folder, self.framework, self.position, _shared(self.run), self.factors, ema, keep)
         self.last = time.monotonic()
@@ -221,18 +222,18 @@ class _Saver:
 
 
 def _validate(
-    run: dict[str, Any], framework: Framework, validation: Loader, notes: observe.Notes
+    run: RunConfig, framework: Framework, validation: Loader, notes: observe.Notes
 ) -> tuple[list[dict], dict[str, Any]]:
     """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
-    advice = f"evaluate.batch_size is {run['evaluate']['batch_size']}; try a smaller one"
-    with _evaluated_weights(framework, run["train"]), trouble.memory_watched("the evaluation", advice):
+    advice = f"evaluate.batch_size is {run.evaluate.batch_size}; try a smaller one"
+    with _evaluated_weights(framework, run.train), trouble.memory_watched("the evaluation", advice):
         notes.pop("validation", None)  # of the validation before
-        found = predict(framework, validation, run["evaluate"], notes)
-    return found, evaluate(Path(run["data"]["root"]) / "annotations/val.json", found)
+        found = predict(framework, validation, run.evaluate, notes)
+    return found, evaluate(Path(run.data.root) / "annotations/val.json", found)
 
 
 def run_epoch(
-    run: dict[str, Any],
+    run: RunConfig,
     framework: Framework,
     data: Loader,
     groups: list[Group],
@@ -247,8 +248,8 @@ def run_epoch(
 
     `limit` ends it at so many steps; `after_step` is called after each.
     """
-    settings, epoch = run["train"], position.epoch
-    accumulate = settings["accumulate"]
+    settings, epoch = run.train, position.epoch
+    accumulate = settings.accumulate
     batches = data.batches(epoch + 1, position.steps * accumulate)
     count = data.plan.steps_per_epoch // accumulate
     for _ in range(position.steps, count if limit is None else min(count, limit)):
@@ -270,13 +271,13 @@ def run_epoch(
         rates = [group.lr * factors[position.step] for group in groups]
         updating = time.perf_counter()
         with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
-            norm, clip = framework.optimizer_step(rates, settings["clip_norm"])
+            norm, clip = framework.optimizer_step(rates, settings.clip_norm)
         if not np.isfinite(norm):
             where = trouble.describe(batch, epoch + 1, position.step + 1)
             raise UserError(f"gradient norm is {norm} at {where}; the newest checkpoint holds an earlier state")
         losses = {name: float(np.mean([r.losses[name] for r in results])) for name in results[0].losses}
-        if settings["ema"]:
-            framework.update_ema(ema_decay(settings["ema"], position.step + 1))
+        if settings.ema:
+            framework.update_ema(ema_decay(settings.ema, position.step + 1))
         end = time.perf_counter()
         observe.step(position.notes, framework)
         position.add(total, losses, end - begin)
@@ -301,10 +302,10 @@ def run_epoch(
 
 
 def _forward_backward(
-    run: dict[str, Any], framework: Framework, batch: Batch, position: Position, part: int, folder: Path
+    run: RunConfig, framework: Framework, batch: Batch, position: Position, part: int, folder: Path
 ) -> StepResult:
     """One batch of a step. Raises UserError for a loss that is no number, with its cause, and for a lack of memory."""
-    key, epoch, accumulate = (run["seed"], position.step, part), position.epoch, run["train"]["accumulate"]
+    key, epoch, accumulate = (run.seed, position.step, part), position.epoch, run.train.accumulate
     where = trouble.describe(batch, epoch + 1, position.step + 1)
     try:
         with trouble.memory_watched(f"step {position.step + 1}", trouble.smaller_steps(run, batch)):
@@ -322,15 +323,16 @@ def _forward_backward(
     return result
 
 
-def _shared(run: dict[str, Any]) -> dict[str, Any]:
+def _shared(run: RunConfig) -> dict[str, Any]:
     """Everything that a continued run must share with the checkpoint; the framework is not part of it."""
     keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
-    return {key: run[key] for key in keys} | {"data": run["data"]["id"]}
+    plain = run.plain()
+    return {key: plain[key] for key in keys} | {"data": run.data.id}
 
 
-def _evaluated_weights(framework: Framework, settings: dict[str, Any]):
+def _evaluated_weights(framework: Framework, settings: TrainConfig):
     """EMA weights where the model is evaluated with them, its own otherwise."""
-    return framework.ema_weights() if settings["ema"] and settings["evaluate_with_ema"] else nullcontext()
+    return framework.ema_weights() if settings.judged_by_ema else nullcontext()
 
 
 def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from parity.config.settings import load_run
+from parity.config.run import load_run
 from parity.files import write_json, write_text
 from parity.framework import Framework
 from parity.train import engine
@@ -23,10 +23,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Run the verb: one image at a time, so that the timing lines mean one image."""
     configuration = load_run(args.config)
     framework = framework_of(configuration, framework_class, args.config)
-    framework.seed(configuration["seed"])
-    framework.build(configuration["model"], configuration["options"])
+    framework.seed(configuration.seed)
+    framework.build(configuration.model, configuration.options)
     framework.load_state(formats.read(args.weights))
-    data = engine.val_loader({**configuration, "workers": 0})
+    data = engine.val_loader(configuration.but(workers=0))
     results, timing = [], []
     before = time.perf_counter()
     for batch in data.eval_batches(1):
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         middle = time.perf_counter()
         found = framework.postprocess(outputs, inputs)
         end = time.perf_counter()
-        results += engine.coco_results(found, batch, data.dataset, configuration["evaluate"])
+        results += engine.coco_results(found, batch, data.dataset, configuration.evaluate)
         seconds = {"preprocess": start - before, "forward": middle - start, "postprocess": end - middle}
         timing.append({"image_id": int(batch.image_ids[0])} | {key: round(s, 6) for key, s in seconds.items()})
         before = time.perf_counter()

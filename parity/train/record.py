@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.config.run import RunConfig
 from parity.errors import UserError
 from parity.files import digest, write_text
 from parity.framework import Framework, Group, TensorInfo
@@ -158,7 +159,7 @@ def _gpu() -> str | None:
 
 
 def manifest(
-    run: dict[str, Any],
+    run: RunConfig,
     framework: Framework,
     groups: list[Group],
     factors: np.ndarray,
@@ -167,13 +168,13 @@ def manifest(
     dataset: dict[str, Any],
 ) -> dict[str, Any]:
     """The part of `run.json` that is known before the first step (docs/formats.md)."""
-    train = run["train"]
-    identity = {key: value for key, value in run.items() if key not in ("framework", "framework_options", "weights")}
+    plain, train = run.plain(), run.train.plain()
+    identity = {key: value for key, value in plain.items() if key not in ("framework", "framework_options", "weights")}
     return {
-        "framework": run["framework"],
+        "framework": run.framework,
         "versions": framework.versions() | {"python": platform.python_version(), "numpy": np.__version__},
-        "model": run["model"],
-        "variant": run["variant"],
+        "model": run.model,
+        "variant": run.variant,
         "commit": git_commit(),
         "config_digest": digest(identity),
         "parameters": parameter_counts(framework.tensors()),
@@ -182,27 +183,27 @@ def manifest(
         "lr_digest": digest([round(float(f), 15) for f in factors]),
         "lr_steps": len(factors),
         "plan_digest": plan_digest,
-        "loss_weights": run["options"].get("loss_weights", {}),
-        "precision": run["precision"],
-        "device": run["device"],
-        "threads": run["threads"],
-        "seed": run["seed"],
+        "loss_weights": run.options.get("loss_weights", {}),
+        "precision": run.precision,
+        "device": run.device,
+        "threads": run.threads,
+        "seed": run.seed,
         "epochs": train["epochs"],
         "batch_size": train["batch_size"],
         "accumulate": train["accumulate"],
         "optimizer": train["optimizer"],
         "schedule": train["schedule"],
         "clip_norm": train["clip_norm"],
-        "ema": train["ema"] or None,
+        "ema": train["ema"],
         "evaluate_with_ema": train["evaluate_with_ema"],
         "augment": train["augment"],
         "multi_scale": train["multi_scale"],
-        "preprocess": run["preprocess"],
-        "num_classes": run["options"]["num_classes"],
+        "preprocess": plain["preprocess"],
+        "num_classes": run.options["num_classes"],
         "dataset_digest": dataset["digest"],
         "train_images": dataset["splits"]["train"]["images"],
         "val_images": dataset["splits"]["val"]["images"],
-        "options": run["options"],
-        "framework_options": run["framework_options"],
+        "options": run.options,
+        "framework_options": run.framework_options,
         "host": host(),
     }

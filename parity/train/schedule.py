@@ -1,14 +1,13 @@
 """Learning-rate factors and EMA decay as arrays and functions of the step: computed once, shared by every framework."""
 
 import math
-from typing import Any
 
 import numpy as np
 
-from parity.errors import UserError
+from parity.config.train import EmaConfig, ScheduleConfig
 
 
-def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.ndarray:
+def lr_factors(spec: ScheduleConfig, epochs: int, steps_per_epoch: int) -> np.ndarray:
     """float64 [epochs * steps_per_epoch]: what every group's learning rate is multiplied by at each optimiser step.
 
     `kind`: "constant"; "multistep" (times `gamma` from each epoch of `milestones` on); "cosine" (from 1 to
@@ -19,36 +18,31 @@ def lr_factors(spec: dict[str, Any], epochs: int, steps_per_epoch: int) -> np.nd
     """
     total = epochs * steps_per_epoch
     step = np.arange(total, dtype=np.float64)
-    kind = spec["kind"]
-    if kind == "constant":
+    if spec.kind == "constant":
         factors = np.ones(total)
-    elif kind == "multistep":
-        passed = sum((step // max(1, steps_per_epoch) >= milestone).astype(int) for milestone in spec["milestones"])
-        factors = float(spec["gamma"]) ** (np.zeros(total) + passed)
-    elif kind == "cosine":
-        final, per = float(spec["final_factor"]), spec.get("per", "step")
-        if per not in ("step", "epoch"):
-            raise UserError(f"train.schedule.per is {per!r}: expected step or epoch")
-        done = step if per == "step" else step // max(1, steps_per_epoch) * steps_per_epoch
-        factors = final + (1 - final) * 0.5 * (1 + np.cos(np.pi * done / max(1, total)))
+    elif spec.kind == "multistep":
+        passed = sum((step // max(1, steps_per_epoch) >= milestone).astype(int) for milestone in spec.milestones)
+        factors = float(spec.gamma) ** (np.zeros(total) + passed)
     else:
-        raise UserError(f"train.schedule.kind is {kind!r}: expected constant, multistep or cosine")
-    warmup = int(spec.get("warmup_steps", 0))
+        final = float(spec.final_factor)
+        done = step if spec.per == "step" else step // max(1, steps_per_epoch) * steps_per_epoch
+        factors = final + (1 - final) * 0.5 * (1 + np.cos(np.pi * done / max(1, total)))
+    warmup = spec.warmup_steps
     if warmup:
-        first = float(spec.get("warmup_factor", 0.0))
+        first = float(spec.warmup_factor)
         line = first + (1 - first) * step[: warmup + 1] / warmup
-        if spec.get("warmup_alone"):
+        if spec.warmup_alone:
             factors[: warmup + 1] = line
         else:
             factors[:warmup] *= line[:warmup]
     return factors
 
 
-def ema_decay(spec: dict[str, Any], update: int) -> float:
+def ema_decay(spec: EmaConfig, update: int) -> float:
     """Decay of the `update`-th average (counted from 1).
 
     decay * (1 - exp(-(update + offset) / warmups)), so that early averages follow the model. RT-DETR (official
     `ModelEMA`) has the offset 0. NanoDet-Plus (official `ExpMovingAverager`) has 1; it states the weight of the new
     value instead, decay * exp(-(1 + update) / 2000) + (1 - decay).
     """
-    return float(spec["decay"]) * (1 - math.exp(-(update + spec.get("offset", 0)) / float(spec["warmups"])))
+    return spec.decay * (1 - math.exp(-(update + spec.offset) / spec.warmups))

@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from parity.arrays import write_npz
-from parity.config.settings import model_config
+from parity.config.models import model_config
+from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.files import write_text
@@ -51,7 +51,7 @@ def finite(array: np.ndarray) -> bool:
 
 
 def why_not_finite(
-    run: dict[str, Any],
+    run: RunConfig,
     framework: Framework,
     batch: Batch,
     key: tuple[int, ...],
@@ -99,12 +99,12 @@ def _inputs(batch: Batch, draws: RecordingDraws) -> dict[str, np.ndarray]:
     return arrays | {f"draws/{i}": array for i, array in enumerate(draws.arrays)}
 
 
-def _command(run: dict[str, Any], epoch: int, folder: Path) -> str:
+def _command(run: RunConfig, epoch: int, folder: Path) -> str:
     """The `trace` call that repeats the step, with every option that is not the variant's own."""
-    options = run["options"]
-    plain = model_config(run["model"], run["variant"], options["num_classes"])["options"]
+    options = run.options
+    plain = model_config(run.model, run.variant, options["num_classes"]).options
     changed = [f"{key}={json.dumps(value)}" for key, value in options.items() if plain.get(key) != value]
-    call = ["python", "-m", f"{run['framework']}_impl", "trace", "--model", run["model"], "--variant", run["variant"]]
+    call = ["python", "-m", f"{run.framework}_impl", "trace", "--model", run.model, "--variant", run.variant]
     call += ["--num-classes", str(options["num_classes"]), "--weights", str(folder / "weights.safetensors")]
     call += ["--inputs", str(folder / "inputs.npz"), "--out", str(folder / "trace.npz"), "--mode", "train", "--layers"]
     return shlex.join([*call, "--set", f"epoch={epoch}", *changed]) + "\n"
@@ -129,9 +129,9 @@ def memory_watched(where: str, advice: str) -> Iterator[None]:
         raise UserError(f"out of memory in {where}: {advice} ({said})") from error
 
 
-def smaller_steps(run: dict[str, Any], batch: Batch) -> str:
+def smaller_steps(run: RunConfig, batch: Batch) -> str:
     """Advice for a training step that does not fit: the same optimiser step from smaller batches."""
-    size, accumulate = run["train"]["batch_size"], run["train"]["accumulate"]
+    size, accumulate = run.train.batch_size, run.train.accumulate
     shape = " x ".join(map(str, batch.images.shape[2:]))
     text = f"train.batch_size is {size}, images are {shape}"
     if size == 1:

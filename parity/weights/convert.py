@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.config.settings import model_config, parse_settings
+from parity.config.layers import parse_settings
+from parity.config.model import ModelConfig
+from parity.config.models import model_config
 from parity.errors import UserError
 from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
@@ -46,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def model_tensors(
     framework_class: type[Framework], model: str, variant: str | None, classes: int | None, settings: list[str]
-) -> tuple[list[TensorInfo], dict[str, Any]]:
+) -> tuple[list[TensorInfo], ModelConfig]:
     """Tensor list and resolved configuration of a model, as the framework builds it."""
     config = model_config(model, variant, classes, parse_settings(settings))
     framework = framework_class()
-    framework.build(model, config["options"])
+    framework.build(model, config.options)
     return framework.tensors(), config
 
 

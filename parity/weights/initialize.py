@@ -73,13 +73,13 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """The verb `init`: write the weights and `<out>.report.json`."""
     suffix_of(args.out)
     tensors, config = model_tensors(framework_class, args.model, args.variant, args.num_classes, args.set)
-    arrays = initialize(args.model, tensors, args.seed, config["options"])
+    arrays = initialize(args.model, tensors, args.seed, config.options)
     pretrained = None
     if args.weights:
         pretrained = overlay(arrays, tensors, args)
     report = {
         "model": args.model,
-        "variant": config["variant"],
+        "variant": config.variant,
         "num_classes": args.num_classes,
         "seed": args.seed,
         "output": Path(args.out).name,
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     }
     write_json(f"{args.out}.report.json", report)
     took = f", {pretrained['taken']} of them from {args.weights}" if pretrained else ""
-    print(f"{args.out}: {len(arrays)} tensors of {args.model} {config['variant']}, seed {args.seed}{took}")
+    print(f"{args.out}: {len(arrays)} tensors of {args.model} {config.variant}, seed {args.seed}{took}")
 
 
 def overlay(arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argparse.Namespace) -> dict[str, Any]:

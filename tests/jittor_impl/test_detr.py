@@ -16,7 +16,7 @@ from jittor_impl.models.detr.postprocess import detections
 from jittor_impl.models.detr.transformer import Transformer
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.data.draws import Draws
 from parity.errors import UserError
 
@@ -29,7 +29,7 @@ def options(variant=None, num_classes=3, **overrides):
     """Hyper-parameters of a variant; without one, of a very small model."""
     if variant is None:
         variant, overrides = "tiny", SMALL | overrides
-    return model_config("detr", variant, num_classes, overrides)["options"]
+    return model_config("detr", variant, num_classes, overrides).options
 
 
 def framework(**overrides):

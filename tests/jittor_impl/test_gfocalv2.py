@@ -8,7 +8,7 @@ from jittor_impl.framework import JittorFramework
 from jittor_impl.models.gfocalv2.head import top_statistics
 from jittor_impl.models.gfocalv2.postprocess import best_places, detections
 from jittor_impl.runtime import jt
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.framework import Group
 
 RNG = np.random.default_rng(0)
@@ -22,7 +22,7 @@ def framework():
         overrides = overrides if variant else SMALL | overrides
         made = JittorFramework("cpu", 1)
         made.seed(0)
-        made.build("gfocalv2", model_config("gfocalv2", variant or "tiny", num_classes, overrides)["options"])
+        made.build("gfocalv2", model_config("gfocalv2", variant or "tiny", num_classes, overrides).options)
         return made
 
     return make

@@ -13,7 +13,7 @@ from jittor_impl.models.interface import Target
 from jittor_impl.models.nanodet.criterion import Positives
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe, parameters
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.data.draws import Draws
 from parity.framework import Batch
 from parity.weights import formats
@@ -29,7 +29,7 @@ def options(variant=None, num_classes=3, **overrides):
     """Hyper-parameters of a variant; without one, of a very small model."""
     if variant is None:
         variant, overrides = "tiny", SMALL | overrides
-    return model_config("nanodet", variant, num_classes, overrides)["options"]
+    return model_config("nanodet", variant, num_classes, overrides).options
 
 
 def targets(*boxes):

@@ -5,20 +5,21 @@ import shlex
 
 import numpy as np
 import pytest
+from small_run import make_run
 
 from jittor_impl.framework import JittorFramework
 from parity.align import trace
-from parity.config.settings import model_config
+from parity.config.run import RunConfig
 from parity.train.trouble import why_not_finite
 
 
 @pytest.fixture
-def step(options, batch):
+def step(options, batch, tmp_path):
     """(framework, run, batch) of a step of a very small model."""
     made = JittorFramework("cpu", 1, {})
     made.seed(0)
     made.build("rtdetr", options())
-    run = model_config("rtdetr", "tiny", 3) | {"framework": "jittor", "options": options()}
+    run = RunConfig(**make_run(tmp_path, tmp_path / "w", "jittor") | {"model": "rtdetr", "options": options()})
     given = batch()
     given.image_ids = np.array([7, 9])
     return made, run, given

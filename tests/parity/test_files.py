@@ -13,6 +13,7 @@ from numpy_framework import NumpyFramework
 from small_run import make_dataset, make_run
 
 from parity import cli, files
+from parity.config.run import RunConfig
 from parity.errors import UserError
 from parity.train import engine, train
 from parity.weights import formats
@@ -66,7 +67,7 @@ def test_a_refusal_of_the_disk_is_one_line_and_changes_nothing(tmp_path, monkeyp
 def test_a_folder_that_is_a_file_is_refused(run, tmp_path):
     (tmp_path / "run").write_text("not a folder")
     with pytest.raises(UserError, match="run: cannot be written"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
 
 
 def limited(run: dict, out: Path, size: int) -> str:
@@ -75,7 +76,7 @@ def limited(run: dict, out: Path, size: int) -> str:
     if process == 0:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-            engine.train(run, NumpyFramework(), out)
+            engine.train(RunConfig(**run), NumpyFramework(), out)
             message = "finished"
         except UserError as error:
             message = str(error)
@@ -97,8 +98,8 @@ def test_a_file_that_cannot_grow_stops_a_run_that_later_goes_on(run, tmp_path, s
     said = limited(run, tmp_path / "parts", size)
     assert "cannot be written" in said and "\n" not in said and not said.startswith("BUG"), said
     assert not [path for path in tmp_path.rglob("*") if files.TEMPORARY.fullmatch(path.name)]
-    engine.train(run, NumpyFramework(), tmp_path / "parts")
-    engine.train(run, NumpyFramework(), tmp_path / "whole")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "parts")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "whole")
     first, second = (interrupted.outcome(tmp_path / name) for name in ("whole", "parts"))
     assert interrupted.differences(first, second) == []
 
@@ -107,10 +108,10 @@ def test_a_full_disk_stops_a_run_that_later_goes_on(run, tmp_path, tiny_disk):
     ballast = tiny_disk / "ballast"
     ballast.write_bytes(b"0" * (28 << 10))
     with pytest.raises(UserError, match=r"disk/run.*cannot be written: .*(No space left|os error 28|code: 28)"):
-        engine.train(run, NumpyFramework(), tiny_disk / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tiny_disk / "run")
     ballast.unlink()
-    engine.train(run, rest := NumpyFramework(), tiny_disk / "run")
-    engine.train(run, NumpyFramework(), tmp_path / "whole")
+    engine.train(RunConfig(**run), rest := NumpyFramework(), tiny_disk / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "whole")
     first, second = (interrupted.outcome(folder) for folder in (tmp_path / "whole", tiny_disk / "run"))
     assert interrupted.differences(first, second) == [] and len(rest.seen) < 9
 

@@ -16,11 +16,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy_framework import NumpyFramework
+from small_run import make_run
 
 from parity import files
 from parity.align import trace
 from parity.arrays import write_npz
-from parity.config import settings as config
+from parity.config.run import load_run
 from parity.data import coco
 from parity.errors import UserError
 from parity.train import checkpoint, record
@@ -72,7 +73,7 @@ def made(folder: Path, name: str) -> bytes:
         lines = [{"kind": "step", "step": 1, "total": 0.5}, {"kind": "epoch", "epoch": 1, "total": 0.5}]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     elif name == "run.yaml":
-        path.write_text(yaml.safe_dump(dict.fromkeys(config.RUN_KEYS, 1) | {"device": "cpu"}))
+        path.write_text(yaml.safe_dump(make_run(folder / "data", folder / "init.safetensors")))
     elif name == "annotations.json":
         path.write_text(json.dumps(DOCUMENT))
     else:
@@ -92,7 +93,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "weights.pkl": formats.read,
     "inputs.npz": lambda path: trace.read_inputs(path, False, 2),
     "metrics.jsonl": record.read_metrics,
-    "run.yaml": config.load_run,
+    "run.yaml": load_run,
     "annotations.json": lambda path: coco.load(path, None),
 }
 

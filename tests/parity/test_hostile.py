@@ -15,7 +15,8 @@ import pytest
 
 from parity import arrays, files
 from parity.align import trace
-from parity.config import settings as config
+from parity.config.layers import read_yaml
+from parity.config.run import load_run
 from parity.data import coco, download
 from parity.errors import UserError
 
@@ -47,7 +48,7 @@ YAML = {
 def test_yaml_builds_nothing_but_data(tmp_path, how):
     path, witness = tmp_path / "run.yaml", tmp_path / "witness"
     path.write_text(YAML[how].format(witness=witness))
-    refused(config.load_run, path)
+    refused(load_run, path)
     assert not witness.exists()
 
 
@@ -56,15 +57,15 @@ def test_yaml_anchors_do_not_multiply(tmp_path):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]  # 9^10 values
     path = tmp_path / "laughs.yaml"
     path.write_text("\n".join(lines))
-    assert "once its anchors are written out" in refused(config.read_yaml, path)
+    assert "once its anchors are written out" in refused(read_yaml, path)
     path.write_text("a: &a [*a]\n")
-    assert "once its anchors are written out" in refused(config.read_yaml, path)
+    assert "once its anchors are written out" in refused(read_yaml, path)
     path.write_text("a: &a {lr: 1}\nb: *a\n")
-    assert config.read_yaml(path) == {"a": {"lr": 1}, "b": {"lr": 1}}
+    assert read_yaml(path) == {"a": {"lr": 1}, "b": {"lr": 1}}
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000, '"\\ud800', "[1,]", "\x00"])
-@pytest.mark.parametrize("read", [files.read_json, config.read_yaml, coco.load], ids=["json", "yaml", "coco"])
+@pytest.mark.parametrize("read", [files.read_json, read_yaml, coco.load], ids=["json", "yaml", "coco"])
 def test_deep_and_endless_documents(tmp_path, text, read):
     path = tmp_path / "a.json"
     path.write_text(text)
@@ -73,7 +74,7 @@ def test_deep_and_endless_documents(tmp_path, text, read):
     except UserError as error:
         assert str(path) in str(error)
     else:  # to YAML some of them are text, or a list
-        assert read is config.read_yaml and value is not None
+        assert read is read_yaml and value is not None
 
 
 def npy(shape: str, data: bytes = b"", descr: str = "'<f4'") -> bytes:

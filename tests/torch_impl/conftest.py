@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.framework import Batch, Group
 
 SMALL = {"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8}
@@ -24,7 +24,7 @@ def options():
     def make(variant: str | None = None, num_classes: int = 3, **overrides):
         if variant is None:
             variant, overrides = "tiny", SMALL | overrides
-        return model_config("rtdetr", variant, num_classes, overrides)["options"]
+        return model_config("rtdetr", variant, num_classes, overrides).options
 
     return make
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.data.draws import Draws
 from parity.errors import UserError
 from torch_impl.layers import MultiheadAttention
@@ -31,7 +31,7 @@ def options(variant=None, num_classes=3, **overrides):
     """Hyper-parameters of a variant; without one, of a very small model."""
     if variant is None:
         variant, overrides = "tiny", SMALL | overrides
-    return model_config("detr", variant, num_classes, overrides)["options"]
+    return model_config("detr", variant, num_classes, overrides).options
 
 
 def targets(counts, size=(64, 64)):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gfocalv2_cases import KEYS, SMALL, batch_of, largest_probabilities, maps, step
 
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from torch_impl.framework import TorchFramework
 from torch_impl.models.gfocalv2.head import top_statistics
 from torch_impl.models.gfocalv2.postprocess import best_places, detections
@@ -21,7 +21,7 @@ def framework():
         overrides = overrides if variant else SMALL | overrides
         made = TorchFramework("cpu", 1)
         made.seed(0)
-        made.build("gfocalv2", model_config("gfocalv2", variant or "tiny", num_classes, overrides)["options"])
+        made.build("gfocalv2", model_config("gfocalv2", variant or "tiny", num_classes, overrides).options)
         return made
 
     return make

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity.config.settings import model_config
+from parity.config.models import model_config
 from parity.weights import formats
 from torch_impl.boxes import generalized_iou
 from torch_impl.framework import TorchFramework
@@ -25,7 +25,7 @@ def options(variant=None, num_classes=3, **overrides):
     """Hyper-parameters of a variant; without one, of a very small model."""
     if variant is None:
         variant, overrides = "tiny", SMALL | overrides
-    return model_config("nanodet", variant, num_classes, overrides)["options"]
+    return model_config("nanodet", variant, num_classes, overrides).options
 
 
 def shapes(variant):

@@ -10,7 +10,7 @@ from parity import cli
 from parity.align.files import Probe
 from parity.align.ladder import climb, failures
 from parity.align.shake import shake
-from parity.config import settings as config
+from parity.config.models import model_config
 from parity.data.build import build
 from torch_impl.framework import TorchFramework
 
@@ -34,7 +34,7 @@ def inputs(tmp_path_factory):
     """Folder with a dataset, run.yaml and init.safetensors."""
     folder = tmp_path_factory.mktemp("inputs")
     build({"source": "synthetic", "train_images": 6, "val_images": 3, "image_size": [64, 80]}, folder / "data")
-    run = config.model_config("rtdetr", "tiny", 7, MODEL)
+    run = model_config("rtdetr", "tiny", 7, MODEL).plain()
     run["preprocess"]["size"] = 64
     run |= {"framework": "torch", "seed": 0, "device": "cpu", "threads": 1, "precision": "float32", "workers": 0}
     run |= {"evaluate": {"max_detections": 100, "batch_size": 3, "score_threshold": 0.0}, "log_seconds": 5}

@@ -1,59 +1,70 @@
 """The configuration: schema, defaults, overrides from the command line, refusals, documentation."""
 
-import re
 from pathlib import Path
 
+import config_tables
+import jsonschema
 import pytest
 import workflow_config
 import yaml
+from pydantic.fields import FieldInfo
 
+from parity.config import models
+from parity.config.data import DataConfig
+from parity.config.layers import merge
+from parity.config.section import Section, inner
+from parity.config.workflow import WorkflowConfig
 from parity.data.build import SOURCES
 from parity.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-SCHEMA = workflow_config.load_schema("config.schema.yaml")
 DEFAULT = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
 
 
-def keys(schema: dict, prefix: str = "") -> dict[str, dict]:
-    """Every documented key of a schema by its dotted path; `models.<model>` for keys that are names."""
+def fields(section: type[Section], prefix: str = "") -> dict[str, FieldInfo]:
+    """Every key of a section by its dotted path."""
     found = {}
-    for key, sub in schema.get("properties", {}).items():
-        found |= {prefix + key: sub} | keys(sub, f"{prefix}{key}.")
-    if isinstance(schema.get("additionalProperties"), dict):
-        found |= keys(schema["additionalProperties"], f"{prefix}<model>.")
+    for key, field in section.model_fields.items():
+        found[prefix + key] = field
+        if inner(field.annotation) is not None:
+            found |= fields(inner(field.annotation), f"{prefix}{key}.")
     return found
 
 
-def test_every_key_is_described_in_schema_and_readme():
-    readme = (ROOT / "config/README.md").read_text()
-    documented = set(re.findall(r"^\| `([a-z][^`=]*)`", readme, re.M))
-    assert set(keys(SCHEMA)) == documented
-    assert all(sub.get("description", "").endswith(".") for sub in keys(SCHEMA).values())
+def test_the_page_and_the_schemas_are_fresh():
+    for path, text in config_tables.contents().items():
+        assert path.read_text() == text, f"{path}: is stale; python workflow/scripts/config_tables.py writes it anew"
 
 
-def test_the_readme_states_the_default_of_every_key():
-    rows = re.findall(r"^\| `([^`=]+)` \| (.*?) \|", (ROOT / "config/README.md").read_text(), re.M)
-    stated = {key: cell.strip("`") for key, cell in rows}
-    for key, sub in keys(SCHEMA).items():
-        if "default" in sub and sub.get("type") != "object":
-            assert yaml.safe_load(stated[key]) == sub["default"], key
+def test_every_key_is_described():
+    for key, field in fields(WorkflowConfig).items():
+        assert (field.description or "").endswith("."), key
 
 
-@pytest.mark.parametrize(("source", "defaults"), [(source, defaults) for source, (defaults, _) in SOURCES.items()])
-def test_the_schema_knows_the_keys_and_defaults_of_a_source(source, defaults):
-    filled = workflow_config.fill({}, SCHEMA["properties"]["data"]["properties"][source])
-    assert filled == {key: value for key, value in defaults.items() if key != "name"}
+def test_a_key_that_is_in_no_table_is_named():
+    text = config_tables.README.read_text().replace("<!-- table: align -->", "<!-- table: profile -->")
+    with pytest.raises(UserError, match=r"profile is in 2 tables|align is in 0 tables"):
+        config_tables.page(text)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_has_the_keys_and_defaults_of_its_section(source):
+    section = getattr(DataConfig(source=source), source)
+    defaults = {key: value for key, value in SOURCES[source][0].items() if key != "name"}
+    assert set(defaults) == set(type(section).model_fields)
+    assert section.plain() == {key: value for key, value in defaults.items() if value is not None}
 
 
 @pytest.mark.parametrize("preset", sorted((ROOT / "config/presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_is_valid(preset):
     over = yaml.safe_load(preset.read_text())
-    merged = workflow_config.normalise(workflow_config.parity_config.merge(DEFAULT, over))
+    merged = workflow_config.normalise(merge(DEFAULT, over))
     assert merged["data"]["source"] == over.get("data", DEFAULT["data"])["source"]
     assert set(merged["data"]) & set(SOURCES) == {merged["data"]["source"]}
+    jsonschema.validate(merged, SCHEMA)
 
 
 def test_normalising_twice_changes_nothing():
@@ -94,7 +105,7 @@ def test_names_of_models_select_them_and_keep_the_section_of_the_files(tmp_path)
     file.write_text("models: {rtdetr: {variant: r18vd}}\n")
     config = workflow_config.normalise(DEFAULT | {"models": "rtdetr"}, [file])
     assert (config["selected"], config["models"]) == (["rtdetr"], {"rtdetr": {"variant": "r18vd"}})
-    assert workflow_config.normalise(DEFAULT)["selected"] == workflow_config.parity_config.model_names()
+    assert workflow_config.normalise(DEFAULT)["selected"] == models.model_names()
 
 
 def test_one_framework_narrows_the_list():
@@ -121,7 +132,7 @@ def test_one_framework_narrows_the_list():
             {"models": {"rtdetr": {"train": {"lr": 1}}}},
             "models.rtdetr.train.lr: unknown key, expected one of accumulate",
         ),
-        ({"init": {"weights": "w.pth"}}, "init: 'sha256' is a dependency of 'weights'"),
+        ({"init": {"weights": "w.pth"}}, "init: sha256 is not set, but weights is"),
         ({"models": "rtdetr,yolo"}, "models: 'yolo' is not allowed, expected one of"),
         ({"models": "rtdetr,rtdetr"}, "selected: ['rtdetr', 'rtdetr'] is not allowed, expected no value twice"),
         ({"frameworks": "torch,mxnet"}, "frameworks.1: 'mxnet' is not allowed, expected one of torch, jittor"),
@@ -140,7 +151,7 @@ def test_a_model_file_is_checked(tmp_path, monkeypatch):
     model = yaml.safe_load((ROOT / "config/models/rtdetr.yaml").read_text())
     model["train"]["epoch"] = 3
     (tmp_path / "rtdetr.yaml").write_text(yaml.safe_dump(model))
-    monkeypatch.setattr(workflow_config.parity_config, "MODELS", tmp_path)
+    monkeypatch.setattr(models, "MODELS", tmp_path)
     with pytest.raises(UserError, match=r"config/models/rtdetr.yaml: train.epoch: unknown key"):
         workflow_config.normalise(DEFAULT)
 

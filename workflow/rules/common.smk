@@ -12,12 +12,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 import devices
 import stale_locks
 import workflow_config
-from parity.config import settings as parity_config
+from parity.config import ids, models
+from parity.config.resolve import resolve
+from parity.config.run import MACHINE_KEYS
 from parity.data import official
 from parity.cli import VERBS
 from parity.errors import UserError
 from parity.report.index import FIGURES, TABLES
 from run_folder import made_by
+from snakemake.utils import validate
 
 
 def refuse(error):
@@ -37,9 +40,11 @@ if ASKED_DEVICE == "auto":
     logger.info(f"device: auto means {config['device']} here.")
 
 try:
-    config.update(workflow_config.normalise(config, workflow.config_settings.configfiles or []))
+    SETTINGS = workflow_config.load(config, workflow.config_settings.configfiles or [])
+    config.update(SETTINGS.plain())
+    validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"), set_default=False)
     # How the data came here is no part of what it is: a dataset keeps its name when nothing is fetched any more.
-    FETCH = {key: config["data"].pop(key) for key in ("download", "archives") if key in config["data"]}
+    FETCH = {key: config["data"].pop(key) for key in ids.FETCHING if key in config["data"]}
     if FETCH.get("download"):
         official.needed(config["data"] | FETCH)
 except UserError as error:
@@ -53,11 +58,11 @@ FRAMEWORKS = config["frameworks"]
 GPU = int(config["device"] != "cpu")  # cards that a job of a framework needs
 MEASURE = {key: config["profile"][key] for key in ("images", "steps", "warmup")}
 SELECTED = config["selected"]  # the models of the summary
-DATASET = f"{RESULTS}/data/{parity_config.dataset_id(config)}"
+DATASET = f"{RESULTS}/data/{ids.dataset_id(SETTINGS.data)}"
 
 
 wildcard_constraints:
-    model="|".join(parity_config.model_names()),
+    model="|".join(models.model_names()),
     framework="torch|jittor",
     other="torch|jittor",
     run=r"e\d+-[0-9a-f]{8}-s\d+",
@@ -75,14 +80,14 @@ wildcard_constraints:
 def resolved(model):
     """The resolved configuration of a model: its file, its variant, and what the user changed."""
     try:
-        return parity_config.resolve(config, model)
+        return resolve(SETTINGS, model)
     except UserError as error:
         refuse(error)
 
 
 def run_dir(model, framework, seed):
     """Folder of a run, named by what its weights depend on."""
-    run = parity_config.run_id(resolved(model), seed, framework)
+    run = ids.run_id(resolved(model), seed, framework)
     return f"{RESULTS}/{model}/runs/{framework}/{run}"
 
 
@@ -97,13 +102,12 @@ def seed_of(run):
 
 def weights_dir(model, seed):
     """Folder of the initial weights of a seed."""
-    return f"{RESULTS}/{model}/weights/{parity_config.weights_id(resolved(model))}-s{seed}"
+    return f"{RESULTS}/{model}/weights/{ids.weights_id(resolved(model))}-s{seed}"
 
 
 def final_weights(model):
     """Name of the weights that a run is judged by: the averaged ones where it is validated with them."""
-    train = resolved(model)["train"]
-    return "ema.safetensors" if train["ema"] and train["evaluate_with_ema"] else "last.safetensors"
+    return "ema.safetensors" if resolved(model).train.judged_by_ema else "last.safetensors"
 
 
 def others(framework):
@@ -120,7 +124,7 @@ def profile_settings():
 
 def alignment_dir(model):
     """Folder of the alignment ladder, named by what it depends on; it stands on the weights of the first seed."""
-    identity = parity_config.alignment_id(resolved(model), config["align"], FRAMEWORKS, config["seeds"][0])
+    identity = ids.alignment_id(resolved(model), SETTINGS.align, FRAMEWORKS, config["seeds"][0])
     return f"{RESULTS}/{model}/alignment/{identity}"
 
 
@@ -131,16 +135,14 @@ def framework_of(setting):
 
 def profile_of(model, setting):
     """A measurement without its suffix, in a folder named by what it depends on."""
-    identity = parity_config.profile_id(resolved(model), config["profile"], framework_of(setting))
+    identity = ids.profile_id(resolved(model), SETTINGS.profile, framework_of(setting))
     return f"{RESULTS}/{model}/profile/{identity}/{setting}"
 
 
 def run_settings(model, framework, seed, weights):
-    """What run.yaml holds, but for what changes no result: the machine's keys."""
-    keys = {"title", "init", "jittor", "torch", "continue_from", *parity_config.MACHINE_KEYS}
-    common = {key: value for key, value in resolved(model).items() if key not in keys}
-    options = parity_config.framework_options(resolved(model), framework)
-    return common | {"framework": framework, "seed": seed, "weights": weights, "framework_options": options}
+    """What run.yaml holds, but for what changes no result: the machine's keys, and where training goes on from."""
+    run = resolved(model).run(framework, seed, weights).plain()
+    return {key: value for key, value in run.items() if key not in ("continue_from", *MACHINE_KEYS)}
 
 
 # ---- sources: an edit reruns what depends on it, and nothing else
@@ -180,7 +182,7 @@ def templates(kind):
 def framework_sources(framework, model, verb):
     """Files that decide what a verb computes: the verb's, and the framework's without its other models."""
     package = ROOT / f"{framework}_impl"
-    foreign = {name for name in parity_config.model_names() if name != model}
+    foreign = {name for name in models.model_names() if name != model}
     files = [path.relative_to(ROOT) for path in sorted(package.rglob("*.py"))]
     own = [str(path) for path in files if not foreign & {*path.parts, path.stem}]
     return sources(VERBS[verb][0].replace(".", "/") + ".py", *own)

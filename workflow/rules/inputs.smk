@@ -21,7 +21,7 @@ def downloaded():
 
 def preview_settings(wildcards):
     """What a sheet of training samples depends on, as JSON."""
-    run = resolved(wildcards.model)
+    run = resolved(wildcards.model).plain()
     keys = ("data", "label_space", "preprocess", "train")
     return json.dumps({key: run[key] for key in keys} | {"seed": config["seeds"][0]})
 
@@ -40,12 +40,12 @@ def initialiser(model, seed):
 def initialise_arguments(wildcards):
     """Arguments of `init` that the configuration decides: changed hyper-parameters, pretrained weights."""
     model = wildcards.model
-    configured(parity_config.weights_id(resolved(model)), wildcards.weights_id)
+    configured(ids.weights_id(resolved(model)), wildcards.weights_id)
     run = resolved(model)
-    options = run["options"]
-    plain = parity_config.model_config(model, run["variant"], options["num_classes"])["options"]
+    options = run.options
+    plain = models.model_config(model, run.variant, options["num_classes"]).options
     changed = [f"{key}={json.dumps(value)}" for key, value in options.items() if value != plain[key]]
-    pretrained = [part for key, value in sorted(run["init"].items()) for part in (f"--{key}", value)]
+    pretrained = [part for key, value in sorted(run.init.plain().items()) for part in (f"--{key}", value)]
     return [*pretrained, *(["--set", *changed] if changed else [])]
 
 
@@ -146,7 +146,7 @@ def profile_yaml(wildcards):
     model = wildcards.model
     configured(Path(profile_of(model, wildcards.setting)).parent.name, wildcards.profile_id)
     settings = run_settings(model, framework_of(wildcards.setting), 0, f"{weights_dir(model, 0)}/init.safetensors")
-    settings["train"] = parity_config.profile_train(resolved(model))
+    settings["train"] = ids.profile_train(resolved(model)).plain()
     settings["evaluate"] = settings["evaluate"] | {"batch_size": 1}  # images are measured one by one
     return json.dumps(settings)
 
@@ -239,15 +239,15 @@ def comparison(wildcards):
     first = weights_dir(model, config["seeds"][0])
     return {
         "model": model,
-        "title": run["title"],
-        "variant": run["variant"],
+        "title": run.title,
+        "variant": run.variant,
         "frameworks": FRAMEWORKS,
         "runs": compared_runs(model),
         "profiles": profiles(model),
         "dataset": DATASET,
         "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
         "alignment": f"{RESULTS}/{model}/alignment/alignment.json",
-        "config": run
+        "config": run.plain()
         | {key: config[key] for key in shared}
         | {"dataset": config["data"], "asked_device": ASKED_DEVICE},
         "margins": config["margins"],

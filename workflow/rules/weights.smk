@@ -19,8 +19,8 @@ rule weights:
         root=os.path.relpath(ROOT),
         python=lambda w: python(initialiser(w.model, w.seed)),
         framework=lambda w: initialiser(w.model, w.seed),
-        variant=lambda w: resolved(w.model)["variant"],
-        classes=lambda w: resolved(w.model)["options"]["num_classes"],
+        variant=lambda w: resolved(w.model).variant,
+        classes=lambda w: resolved(w.model).options["num_classes"],
         arguments=initialise_arguments,
     message:
         "Drawing the initial weights of {wildcards.model} for seed {wildcards.seed}."

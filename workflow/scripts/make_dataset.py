@@ -15,7 +15,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config.settings import read_yaml
+from parity.config.layers import read_yaml
 from parity.data.build import build
 from parity.errors import UserError
 from parity.files import read_json

@@ -6,12 +6,12 @@ The settings are those of a run: data, label_space, preprocess, train and seed.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from parity.config.run import BatchConfig
 from parity.data.preview import sheet
 from parity.errors import UserError
 from parity.files import atomic
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", required=True, type=Path, help="The PNG to write.")
     args = parser.parse_args()
     try:
-        drawn = sheet(json.loads(args.settings), args.images, args.epochs)
+        drawn = sheet(BatchConfig.model_validate_json(args.settings), args.images, args.epochs)
         with atomic(args.out) as temporary:
             drawn.save(temporary, "PNG")
     except UserError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config.settings import load_run
+from parity.config.run import RunConfig, load_run
 from parity.data.throughput import compare
 from parity.errors import UserError
 from parity.files import read_json, read_lines
@@ -64,7 +64,7 @@ def loader_line(measured: dict) -> str:
     )
 
 
-def measured_run(folder: Path) -> dict:
+def measured_run(folder: Path) -> RunConfig:
     """The configuration of the first published measurement, which lies beside the measurement itself."""
     first = Path(read_lines(folder / "published.txt")[0])
     return load_run(first.with_name(f"{first.stem}.run.yaml"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config.settings import read_yaml
+from parity.config.layers import read_yaml
 from parity.errors import UserError
 from parity.files import write_text
 

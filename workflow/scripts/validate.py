@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from make_venv import venv_path
 
-from parity.config.settings import ROOT, load_run
+from parity.config.models import ROOT
+from parity.config.run import load_run
 from parity.errors import UserError
 from parity.files import read_json
 from parity.train.evaluate import METRICS
@@ -34,23 +35,23 @@ def main() -> int:
         return 2
     out = options.run / "validation" / weights.stem
     out.mkdir(parents=True, exist_ok=True)
-    framework, found = run["framework"], out / "detections.json"
+    framework, found = run.framework, out / "detections.json"
     python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
     if not python.exists():
         print(f"{python}: the environment of {framework} is not there; `make envs` builds it", file=sys.stderr)
         return 2
     predict = [python, "-m", f"{framework}_impl", "predict"]
     predict += ["--config", options.run / "run.yaml", "--weights", weights, "--out", found]
-    annotations = Path(run["data"]["root"]) / "annotations/val.json"
+    annotations = Path(run.data.root) / "annotations/val.json"
     score = [sys.executable, ROOT / "workflow/scripts/evaluate.py", "--annotations", annotations]
     score += ["--detections", found, "--out", out / "coco.json"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(run["threads"])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(run.threads)}
     for command in (predict, score):
         done = subprocess.run([str(part) for part in command], env=environment)
         if done.returncode:
             return done.returncode
     metrics = read_json(out / "coco.json")["metrics"]
-    print(f"{framework} {run['model']} {run['variant']}, {weights.name}, in {out}")
+    print(f"{framework} {run.model} {run.variant}, {weights.name}, in {out}")
     for name in METRICS:
         print(f"{name:>6} {'undefined' if metrics[name] is None else f'{100 * metrics[name]:.2f}'}")
     return 0

@@ -2,8 +2,7 @@
 
     python workflow/scripts/workflow_config.py [more.yaml ...]      # prints config/config.yaml with these laid over it
 
-Snakemake passes `--config seeds=0,1,2` and every nested value as a string. The schema knows what was meant: where it
-allows no string, the text is read as YAML, and a lone value becomes a list where a list is expected.
+What may stand in it is said by the types in parity/config. Here is what concerns several keys at once.
 """
 
 import sys
@@ -11,158 +10,49 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
+from pydantic import ValidationError
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from parity.config import settings as parity_config  # noqa: E402
+from parity.config import models  # noqa: E402
+from parity.config.data import DataConfig  # noqa: E402
+from parity.config.layers import merge, read_yaml  # noqa: E402
+from parity.config.messages import refusal  # noqa: E402
+from parity.config.workflow import WorkflowConfig  # noqa: E402
 from parity.data.subset import pinned  # noqa: E402
 from parity.errors import UserError  # noqa: E402
 
-SCHEMAS = ROOT / "workflow/schemas"
 
-
-def load_schema(name: str) -> dict[str, Any]:
-    """A schema of workflow/schemas with every `$ref` replaced by what it refers to."""
-    files = {path.name: parity_config.read_yaml(path) for path in SCHEMAS.glob("*.yaml")}
-
-    def expand(node: Any, file: str) -> Any:
-        if isinstance(node, list):
-            return [expand(item, file) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            target, _, pointer = node["$ref"].partition("#/")
-            file = target or file
-            node = files[file]
-            for part in pointer.split("/"):
-                node = node[part]
-            return expand(node, file)
-        return {key: expand(value, file) for key, value in node.items()}
-
-    return expand(files[name], name)
-
-
-def typed(value: Any, schema: dict[str, Any]) -> Any:
-    """`value` with strings read as the type that the schema asks for; what cannot be read stays as it is."""
-    types = schema.get("type", [])
-    types = [types] if isinstance(types, str) else types
-    if isinstance(value, str) and ("enum" in schema or (types and "string" not in types)):
-        text = f"[{value}]" if types == ["array"] and not value.strip().startswith("[") else value
-        try:
-            value = yaml.safe_load(text)
-            value = float(value) if "number" in types and isinstance(value, str) else value  # YAML's 1e-4 is text
-        except (yaml.YAMLError, ValueError):
-            return value
-    if types == ["array"] and isinstance(value, int | float):
-        value = [value]
-    if "array" in types and isinstance(value, list):
-        return [typed(item, schema.get("items", {})) for item in value]
-    if isinstance(value, dict):
-        rest = schema.get("additionalProperties")
-        rest = rest if isinstance(rest, dict) else {}
-        return {key: typed(item, schema.get("properties", {}).get(key, rest)) for key, item in value.items()}
-    if "enum" in schema and not isinstance(value, str):
-        return str(value).lower() if str(value).lower() in schema["enum"] else value
-    return value
-
-
-def fill(value: Any, schema: dict[str, Any]) -> Any:
-    """`value` with the schema's defaults where a key is absent, in the schema's order; `value` itself is not changed.
-
-    One order for every way of saying the same, because rules hand sections on as text, and other text runs them again.
-    """
-    if not isinstance(value, dict):
-        return value
-    known = schema.get("properties", {})
-    present = {
-        key: value[key] if key in value else sub["default"]
-        for key, sub in known.items()
-        if key in value or "default" in sub
-    }
-    rest = {key: item for key, item in value.items() if key not in known}
-    return {key: fill(item, known[key]) for key, item in present.items()} | rest
-
-
-def expected(error: jsonschema.ValidationError) -> str:
-    """What the schema wanted at the place of an error, in words."""
-    match error.validator, error.validator_value:
-        case "additionalProperties", _:
-            return f"expected one of {', '.join(sorted(error.schema.get('properties', {})))}"
-        case "enum", allowed:
-            return f"expected one of {', '.join(map(str, allowed))}"
-        case "type", kind:
-            kinds = [kind] if isinstance(kind, str) else kind
-            names = {"object": "a mapping", "array": "a list", "integer": "a whole number", "null": "null"}
-            return "expected " + " or ".join(names.get(k, f"a {k}") for k in kinds)
-        case "minimum", limit:
-            return f"expected {limit} or more"
-        case "maximum", limit:
-            return f"expected {limit} or less"
-        case "exclusiveMinimum", limit:
-            return f"expected more than {limit}"
-        case "exclusiveMaximum", limit:
-            return f"expected less than {limit}"
-        case "pattern", pattern:
-            return f"expected something like {', '.join(error.schema.get('examples', [pattern]))}"
-        case "uniqueItems", _:
-            return "expected no value twice"
-        case "minItems", n:
-            return f"expected at least {n} values"
-    return error.message
-
-
-def check(value: Any, schema: dict[str, Any], where: str) -> None:
-    """Raise UserError `<where>: <key>: <value>: expected ...` for the first thing that the schema refuses."""
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
-    error = min(errors, key=lambda e: (len(e.absolute_path), list(map(str, e.absolute_path))), default=None)
-    if error is None:
-        return
-    key = ".".join(map(str, error.absolute_path))
-    if error.validator == "additionalProperties":
-        unknown = sorted(set(error.instance) - set(error.schema.get("properties", {})))[0]
-        key = f"{key}.{unknown}" if key else unknown
-        raise UserError(f"{where}: {key}: unknown key, {expected(error)}")
-    if error.validator in ("required", "dependentRequired"):
-        raise UserError(f"{where}: {key or 'top level'}: {error.message}")
-    raise UserError(f"{where}: {key}: {error.instance!r} is not allowed, {expected(error)}")
-
-
-def refused(key: str, value: Any, allowed: list[str]) -> UserError:
+def refused(key: str, value: Any, allowed: Iterable[str]) -> UserError:
     """The error for a value that is not among the allowed ones."""
     return UserError(f"config: {key}: {value!r} is not allowed, expected one of {', '.join(allowed)}")
 
 
-def check_models(config: dict[str, Any]) -> None:
+def check_models(config: WorkflowConfig) -> None:
     """Check every model file, and what the configuration says about models, variants and their options."""
-    names = parity_config.model_names()
-    schema = load_schema("model.schema.yaml")
-    files = {name: parity_config.read_yaml(parity_config.MODELS / f"{name}.yaml") for name in names}
-    for name, file in files.items():
-        check(file, schema, f"config/models/{name}.yaml")
-    if config["default_model"] not in names:
-        raise refused("default_model", config["default_model"], names)
-    if "variant" in config and not any(config["variant"] in file["variants"] for file in files.values()):
-        known = [f"{variant} ({name})" for name, file in files.items() for variant in file["variants"]]
-        raise refused("variant", config["variant"], known)
-    for name in config["selected"]:
-        if name not in names:
-            raise refused("models", name, names)
-    for name, user in config["models"].items():
-        if name not in names:
-            raise UserError(f"config: models.{name}: unknown model, expected one of {', '.join(names)}")
-        variants = files[name]["variants"]
-        if user.get("variant", files[name]["default_variant"]) not in variants:
-            raise refused(f"models.{name}.variant", user["variant"], list(variants))
-        for section in ("options", "preprocess"):
-            layers = [files[name], *variants.values()]
-            known = sorted(set().union(*(layer.get(section) or {} for layer in layers)))
-            for key in user.get(section, {}):
-                if key not in known:
-                    where = f"models.{name}.{section}.{key}"
-                    raise UserError(f"config: {where}: unknown key, expected one of {', '.join(known)}")
+    files = {name: models.model_file(name) for name in models.model_names()}
+    if config.default_model not in files:
+        raise refused("default_model", config.default_model, files)
+    if config.variant is not None and not any(config.variant in file.variants for file in files.values()):
+        raise refused(
+            "variant", config.variant, [f"{v} ({name})" for name, file in files.items() for v in file.variants]
+        )
+    for name in config.selected or []:
+        if name not in files:
+            raise refused("models", name, files)
+    for name, user in config.models.items():
+        if name not in files:
+            raise UserError(f"config: models.{name}: unknown model, expected one of {', '.join(files)}")
+        variants = files[name].variants
+        if user.variant is not None and user.variant not in variants:
+            raise refused(f"models.{name}.variant", user.variant, variants)
+        known = sorted(set().union(*(layer.options or {} for layer in [files[name], *variants.values()])))
+        for key in user.options or {}:
+            if key not in known:
+                where = f"models.{name}.options.{key}"
+                raise UserError(f"config: {where}: unknown key, expected one of {', '.join(known)}")
 
 
 def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str, Any]:
@@ -172,49 +62,50 @@ def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str
         return given
     sections: dict[str, Any] = {}
     for file in [ROOT / "config/config.yaml", *files]:
-        sections = parity_config.merge(sections, (parity_config.read_yaml(file) or {}).get("models") or {})
+        sections = merge(sections, (read_yaml(file) or {}).get("models") or {})
     return given | {"selected": given["models"], "models": sections}
 
 
-def subset(data: dict[str, Any]) -> dict[str, Any]:
+def one_subset(data: DataConfig) -> DataConfig:
     """The `data` section with its one `subset` as the number of training images, and files of ids pinned to their
     content: however a dataset was asked for, the same one has the same name."""
-    sizes, source = data.get("subset"), data["source"]
-    if sizes and len(sizes) > 1:
-        raise UserError(f"config: data.subset: {sizes} are several sizes, expected one, or make sweep")
-    settings = data[source] | ({"train_images": sizes[0]} if sizes else {})
+    if data.subset and len(data.subset) > 1:
+        raise UserError(f"config: data.subset: {data.subset} are several sizes, expected one, or make sweep")
+    changes: dict[str, Any] = {"train_images": data.subset[0]} if data.subset else {}
     for key in ("train_ids", "val_ids"):
-        if isinstance(settings.get(key), str):
-            settings[key] = pinned(settings[key])
-    return {key: value for key, value in data.items() if key != "subset"} | {source: settings}
+        if isinstance(getattr(data.settings, key, None), str):
+            changes[key] = pinned(getattr(data.settings, key))
+    return data.but(**{"subset": None, data.source: data.settings.but(**changes)})
+
+
+def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> WorkflowConfig:
+    """The configuration that rules work with: typed, filled, checked; narrowed to `framework`.
+
+    `files` are the configuration files that were laid over config/config.yaml. Applying it to its own result changes
+    nothing. Raises UserError naming the offending key and what is allowed.
+    """
+    given = named_models({key: value for key, value in config.items() if value is not None}, files)
+    given.setdefault("selected", models.model_names())
+    try:
+        loaded = WorkflowConfig.model_validate(given)
+    except ValidationError as error:
+        raise refusal(error, WorkflowConfig, given, "config") from None
+    check_models(loaded)
+    frameworks = [loaded.framework] if loaded.framework else loaded.frameworks
+    return loaded.but(data=one_subset(loaded.data), frameworks=frameworks)
 
 
 def normalise(config: dict[str, Any], files: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """The configuration that rules work with: typed, filled, checked; narrowed to `framework` and to the data's source.
-
-    `files` are the configuration files that were laid over config/config.yaml. Applying it twice changes nothing.
-    Raises UserError naming the offending key and what is allowed.
-    """
-    schema = load_schema("config.schema.yaml")
-    given = named_models({key: value for key, value in config.items() if value is not None}, files)
-    given.setdefault("selected", parity_config.model_names())
-    filled = fill(typed(given, schema), schema)
-    check(filled, schema, "config")
-    check_models(filled)
-    sources = schema["properties"]["data"]["properties"]["source"]["enum"]
-    unused = set(sources) - {filled["data"]["source"]}
-    filled["data"] = {key: value for key, value in filled["data"].items() if key not in unused}
-    filled["data"] = subset(filled["data"])
-    if "framework" in filled:
-        filled["frameworks"] = [filled["framework"]]
-    return filled
+    """`load` as plain data, in one order for every way of saying the same: rules hand sections on as text, and other
+    text would run them again. Only the section of the data's source is in it."""
+    return load(config, files).plain()
 
 
 if __name__ == "__main__":
     try:
         merged: dict = {}
         for file in [ROOT / "config/config.yaml", *sys.argv[1:]]:
-            merged = parity_config.merge(merged, parity_config.read_yaml(file) or {})
+            merged = merge(merged, read_yaml(file) or {})
         print(yaml.safe_dump(normalise(merged), sort_keys=False), end="")
     except UserError as problem:
         sys.exit(f"error: {problem}")

@@ -14,7 +14,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from parity.config.settings import MACHINE_KEYS, load_run
+from parity.config.run import MACHINE_KEYS, load_run
 from parity.errors import UserError
 from parity.files import write_text
 

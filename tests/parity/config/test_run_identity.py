@@ -1,32 +1,34 @@
 """What names a run and a measurement: everything that changes their content, and nothing that does not."""
 
-import copy
 from pathlib import Path
 
 import pytest
 import yaml
 
-from parity.config import settings as config
+from parity.config import ids
+from parity.config.resolve import resolve
+from parity.config.run import MACHINE_KEYS, ResolvedConfig
+from parity.config.workflow import ProfileConfig, WorkflowConfig
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"workers": 0, "log_seconds": 10}
-CONFIG |= {"checkpoint_minutes": 10, "keep_checkpoints": 2, "profile": {"images": 50, "steps": 10, "stock": True}}
+CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+PROFILE = ProfileConfig(images=50, steps=10)
 
 
-def resolved(**changes) -> dict:
-    return config.resolve(CONFIG | changes, "rtdetr")
+def resolved(**changes) -> ResolvedConfig:
+    return resolve(WorkflowConfig(**CONFIG | changes), "rtdetr")
 
 
-def changed(path: str, value, **more) -> dict:
+def changed(path: str, value, **more) -> ResolvedConfig:
     """The resolved configuration with one value replaced, `train.optimizer.lr` for example."""
-    result = copy.deepcopy(resolved(**more))
+    result = resolved(**more).plain()
     *sections, key = path.split(".")
     place = result
     for section in sections:
         place = place[section]
     assert key in place and place[key] != value
     place[key] = value
-    return result
+    return ResolvedConfig(**result)
 
 
 @pytest.mark.parametrize(
@@ -40,33 +42,31 @@ def changed(path: str, value, **more) -> dict:
         ("evaluate.max_detections", 50),
         ("evaluate.batch_size", 1),
         ("data.id", "other"),
-        ("init", {"weights": "w.pth"}),
+        ("init", {"weights": "w.pth", "sha256": "0" * 64}),
         ("label_space", "coco_id"),
         ("device", "cuda"),
         ("threads", 1),
     ],
 )
 def test_what_is_in_run_yaml_names_the_run(path, value):
-    assert config.run_id(changed(path, value), 0) != config.run_id(resolved(), 0)
+    assert ids.run_id(changed(path, value), 0) != ids.run_id(resolved(), 0)
 
 
-@pytest.mark.parametrize("key", config.MACHINE_KEYS)
+@pytest.mark.parametrize("key", MACHINE_KEYS)
 def test_what_changes_no_result_names_nothing(key):
     other = changed(key, 99)
-    assert config.run_id(other, 0) == config.run_id(resolved(), 0)
-    assert config.profile_id(other, CONFIG["profile"], "torch") == config.profile_id(
-        resolved(), CONFIG["profile"], "torch"
-    )
+    assert ids.run_id(other, 0) == ids.run_id(resolved(), 0)
+    assert ids.profile_id(other, PROFILE, "torch") == ids.profile_id(resolved(), PROFILE, "torch")
 
 
 def test_a_run_is_named_by_its_framework_s_own_options_only():
     stock = resolved(jittor={"ops": "stock"})
-    assert config.run_id(stock, 0, "torch") == config.run_id(resolved(), 0, "torch")
-    assert config.run_id(stock, 0, "jittor") != config.run_id(resolved(), 0, "jittor")
+    assert ids.run_id(stock, 0, "torch") == ids.run_id(resolved(), 0, "torch")
+    assert ids.run_id(stock, 0, "jittor") != ids.run_id(resolved(), 0, "jittor")
 
 
 def test_the_number_of_a_card_is_left_out():
-    assert resolved(device="cuda:1")["device"] == "cuda"
+    assert resolved(device="cuda:1").device == "cuda"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_the_number_of_a_card_is_left_out():
     ],
 )
 def test_a_measurement_is_named_by_the_work_of_a_step(path, value):
-    profile = CONFIG["profile"]
-    assert config.profile_id(changed(path, value), profile, "torch") != config.profile_id(resolved(), profile, "torch")
+    profile = PROFILE
+    assert ids.profile_id(changed(path, value), profile, "torch") != ids.profile_id(resolved(), profile, "torch")
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_a_measurement_is_named_by_the_work_of_a_step(path, value):
     ],
 )
 def test_a_measurement_is_not_named_by_how_far_training_goes(path, value):
-    profile = CONFIG["profile"]
-    assert config.profile_id(changed(path, value), profile, "torch") == config.profile_id(resolved(), profile, "torch")
-    assert config.profile_train(changed(path, value)) == config.profile_train(resolved())
+    profile = PROFILE
+    assert ids.profile_id(changed(path, value), profile, "torch") == ids.profile_id(resolved(), profile, "torch")
+    assert ids.profile_train(changed(path, value)) == ids.profile_train(resolved())
 
 
 def test_how_much_is_measured_counts_and_what_else_is_measured_does_not():
-    more, alone = CONFIG["profile"] | {"images": 51}, CONFIG["profile"] | {"stock": False}
-    names = [config.profile_id(resolved(), profile, "jittor") for profile in (CONFIG["profile"], more, alone)]
+    more, alone = PROFILE.but(images=51), PROFILE.but(stock=False)
+    names = [ids.profile_id(resolved(), profile, "jittor") for profile in (PROFILE, more, alone)]
     assert names[0] == names[2] != names[1]
-    assert config.profile_id(resolved(), more, "torch") != names[1]
+    assert ids.profile_id(resolved(), more, "torch") != names[1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from generated import pattern
 
-from parity.config.settings import model_config, model_names, variant_names
+from parity.config.models import model_config, model_names, variant_names
 from parity.data.augment_detr import random_size_crop
 from parity.data.augment_nanodet import saturate
 from parity.data.chains import make_augment
@@ -213,5 +213,5 @@ def test_every_variant_of_every_model_has_a_chain_that_fits_its_preprocess(model
     dataset = open_split(shapes, "train")
     for variant in variant_names(model):
         config = model_config(model, variant, num_classes=7)
-        preprocess, augment = make_preprocess(config["preprocess"]), make_augment(config["train"]["augment"])
+        preprocess, augment = make_preprocess(config.preprocess.plain()), make_augment(config.train.augment)
         assert Loader(dataset, None, preprocess, augment).preprocess is preprocess, variant

@@ -6,6 +6,7 @@ import pytest
 from numpy_framework import NumpyFramework
 from small_run import make_dataset, make_run
 
+from parity.config.run import RunConfig
 from parity.errors import UserError
 from parity.report.figures.continued import continued, differences
 from parity.train import checkpoint, engine
@@ -32,7 +33,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def whole(run, tmp_path):
-    engine.train(run, NumpyFramework(), tmp_path / "whole")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "whole")
     return tmp_path / "whole"
 
 
@@ -43,7 +44,7 @@ def going_on(run, whole):
 
 
 def test_the_rest_of_the_run_is_that_of_the_first_framework(going_on, whole, tmp_path):
-    record = engine.train(going_on, rest := Other(), tmp_path / "rest")
+    record = engine.train(RunConfig(**going_on), rest := Other(), tmp_path / "rest")
     assert len(rest.seen) == 5
     assert record["best_epoch"] == 2 and (tmp_path / "rest/best.safetensors").exists()  # of its own epochs
     for name in ("last", "ema"):
@@ -65,33 +66,33 @@ def test_it_is_itself_resumed_from_its_own_checkpoints(going_on, tmp_path, capsy
             return super().optimizer_step(lrs, clip_norm)
 
     with pytest.raises(KeyboardInterrupt):
-        engine.train(going_on, Killed(), tmp_path / "rest")
-    record = engine.train(going_on, rest := Other(), tmp_path / "rest")
+        engine.train(RunConfig(**going_on), Killed(), tmp_path / "rest")
+    record = engine.train(RunConfig(**going_on), rest := Other(), tmp_path / "rest")
     assert len(rest.seen) == 2 and record["continued_from"]["step"] == 4
     assert "continues after epoch 2, step 7" in capsys.readouterr().err
 
 
 def test_a_finished_run_goes_on_with_more_epochs(run, tmp_path):
     run["train"]["schedule"] = {"kind": "constant"}
-    engine.train(run, NumpyFramework(), tmp_path / "short")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "short")
     source = {"continue_from": str(tmp_path / "short")}
     with pytest.raises(UserError, match=r"short: stands after epoch 3, step 9, where this run ends too"):
-        engine.train(run | source, Other(), tmp_path / "same")
+        engine.train(RunConfig(**(run | source)), Other(), tmp_path / "same")
     longer = run | {"train": run["train"] | {"epochs": 4}}
-    engine.train(longer | source, rest := Other(), tmp_path / "rest")
-    engine.train(longer, NumpyFramework(), tmp_path / "whole")
+    engine.train(RunConfig(**(longer | source)), rest := Other(), tmp_path / "rest")
+    engine.train(RunConfig(**longer), NumpyFramework(), tmp_path / "whole")
     first, second = (formats.read(tmp_path / f"{name}/last.safetensors") for name in ("whole", "rest"))
     assert len(rest.seen) == 3 and all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_what_cannot_be_continued_is_refused(going_on, whole, tmp_path):
     with pytest.raises(UserError, match=r"another configuration: seed is 3 there, 4 here"):
-        engine.train(going_on | {"seed": 4}, Other(), tmp_path / "rest")
+        engine.train(RunConfig(**(going_on | {"seed": 4})), Other(), tmp_path / "rest")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: holds no whole checkpoint"):
-        engine.train(going_on | {"continue_from": str(tmp_path / "empty")}, Other(), tmp_path / "rest")
+        engine.train(RunConfig(**(going_on | {"continue_from": str(tmp_path / "empty")})), Other(), tmp_path / "rest")
     with pytest.raises(UserError, match=r"nowhere: cannot be read"):
-        engine.train(going_on | {"continue_from": str(tmp_path / "nowhere")}, Other(), tmp_path / "rest")
+        engine.train(RunConfig(**(going_on | {"continue_from": str(tmp_path / "nowhere")})), Other(), tmp_path / "rest")
 
 
 def test_a_damaged_checkpoint_of_another_run_is_passed_over_and_left(whole):
@@ -103,7 +104,7 @@ def test_a_damaged_checkpoint_of_another_run_is_passed_over_and_left(whole):
 
 
 def test_the_figure_shows_both_curves_and_the_joint(going_on, whole, tmp_path):
-    engine.train(going_on, Other(), tmp_path / "rest")
+    engine.train(RunConfig(**going_on), Other(), tmp_path / "rest")
     figure = continued(whole, tmp_path / "rest")
     upper, lower = figure.axes
     assert [len(line.get_xdata()) for line in upper.lines] == [9, 5, 2] and upper.lines[2].get_xdata()[0] == 4.5

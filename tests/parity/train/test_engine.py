@@ -15,6 +15,7 @@ from numpy_framework import NumpyFramework
 from small_run import make_dataset, make_run
 
 from parity.align import trace
+from parity.config.run import RunConfig
 from parity.data.draws import StoredDraws
 from parity.errors import UserError
 from parity.files import locked
@@ -35,7 +36,7 @@ def without_times(line):
 
 
 def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
-    record = engine.train(run, NumpyFramework(), tmp_path / "run")
+    record = engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     lines = read_metrics(tmp_path / "run/metrics.jsonl")
     steps, epochs = ([line for line in lines if line["kind"] == kind] for kind in ("step", "epoch"))
     assert [s["step"] for s in steps] == list(range(1, 10)) and [e["epoch"] for e in epochs] == [1, 2, 3]
@@ -65,10 +66,10 @@ class Killed(NumpyFramework):
 def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(run, tmp_path, minutes, repeated):
     whole, rest = NumpyFramework(), NumpyFramework()
     run["checkpoint_minutes"] = minutes
-    engine.train(run, whole, tmp_path / "whole")
+    engine.train(RunConfig(**run), whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        engine.train(run, Killed(), tmp_path / "parts")
-    engine.train(run, rest, tmp_path / "parts")
+        engine.train(RunConfig(**run), Killed(), tmp_path / "parts")
+    engine.train(RunConfig(**run), rest, tmp_path / "parts")
     assert len(rest.seen) == repeated and rest.seen == whole.seen[-repeated:]
     for name in ("last", "ema", "best"):
         files = [formats.read(tmp_path / f"{where}/{name}.safetensors") for where in ("whole", "parts")]
@@ -79,7 +80,7 @@ def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(run, tmp_path, mi
 
 def test_checkpoints_between_epochs_stay_few(run, tmp_path):
     run |= {"checkpoint_minutes": 1e-9, "keep_checkpoints": 3}
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     names = [path.name for path in sorted((tmp_path / "run/checkpoints").iterdir())]
     assert names == [f"step-0000000{n}.safetensors" for n in (7, 8, 9)]
 
@@ -88,49 +89,49 @@ def test_accumulated_steps_go_on_at_their_own_batch(run, tmp_path):
     run["train"] |= {"batch_size": 1, "accumulate": 3}
     run["checkpoint_minutes"] = 1e-9
     whole, rest = NumpyFramework(), NumpyFramework()
-    engine.train(run, whole, tmp_path / "whole")
+    engine.train(RunConfig(**run), whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        engine.train(run, Killed(), tmp_path / "parts")
-    engine.train(run, rest, tmp_path / "parts")
+        engine.train(RunConfig(**run), Killed(), tmp_path / "parts")
+    engine.train(RunConfig(**run), rest, tmp_path / "parts")
     assert rest.seen == whole.seen[12:]
 
 
 def test_a_checkpoint_of_another_configuration_is_refused_by_its_key(run, tmp_path):
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     run["train"]["optimizer"] = {"kind": "SGD", "lr": 0.2, "weight_decay": 0.0}
     with pytest.raises(UserError, match=r"another configuration: train\.optimizer\.lr is 0\.1 there, 0\.2 here$"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
 
 
 def test_more_epochs_go_on_where_the_learning_rates_allow_it(run, tmp_path):
     run["train"]["schedule"] = {"kind": "multistep", "milestones": [2], "gamma": 0.1}
-    engine.train(run, NumpyFramework(), tmp_path / "longer")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "longer")
     run["train"]["epochs"] = 4
-    engine.train(run, rest := NumpyFramework(), tmp_path / "longer")
-    engine.train(run, NumpyFramework(), tmp_path / "whole")
+    engine.train(RunConfig(**run), rest := NumpyFramework(), tmp_path / "longer")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "whole")
     assert len(rest.seen) == 3
     first, second = (formats.read(tmp_path / f"{where}/last.safetensors") for where in ("longer", "whole"))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_a_cosine_schedule_cannot_be_extended(run, tmp_path):
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     run["train"]["epochs"] = 4
     with pytest.raises(UserError, match=r"epochs is 3 there, 4 here, and with it the learning rates of the 9 steps"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
 
 
 def test_a_run_cannot_become_shorter_than_it_is(run, tmp_path):
     run["train"]["schedule"] = {"kind": "constant"}
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     run["train"]["epochs"] = 2
     with pytest.raises(UserError, match=r"stands at step 9, but the run ends at 6: train\.epochs"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "older"])
 def test_a_damaged_checkpoint_is_set_aside_and_said(run, tmp_path, capsys, damage):
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     newest = sorted((tmp_path / "run/checkpoints").glob("*.safetensors"))[-1]
     data = bytearray(newest.read_bytes())
     data[-1] ^= 1
@@ -140,7 +141,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(run, tmp_path, capsys, damag
         newest.write_bytes({"cut": data[:100], "flipped": data, "empty": b""}[damage])
     before = (tmp_path / "run/coco.json").read_bytes()
     capsys.readouterr()
-    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), rest := NumpyFramework(), tmp_path / "run")
     said = capsys.readouterr().err
     assert "step-00000009.safetensors: is damaged" in said and "continues after epoch 2, step 6" in said
     assert len(rest.seen) == 3 and (tmp_path / "run/coco.json").read_bytes() == before
@@ -148,10 +149,10 @@ def test_a_damaged_checkpoint_is_set_aside_and_said(run, tmp_path, capsys, damag
 
 
 def test_metrics_that_are_gone_are_not_made_up(run, tmp_path):
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     (tmp_path / "run/metrics.jsonl").unlink()
     with pytest.raises(UserError, match=r"metrics\.jsonl: has 0 of the 9 step lines before the checkpoint"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
 
 
 def test_a_damaged_end_of_the_metrics_is_dropped(tmp_path):
@@ -165,11 +166,11 @@ def test_a_damaged_end_of_the_metrics_is_dropped(tmp_path):
 
 def test_what_was_left_without_outputs_is_evaluated_again(run, tmp_path):
     """Snakemake removes the outputs of a job that was cut short, the last checkpoint stays."""
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     outputs = {name: (tmp_path / "run" / name).read_bytes() for name in ("coco.json", "detections.json")}
     for name in outputs:
         (tmp_path / "run" / name).unlink()
-    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), rest := NumpyFramework(), tmp_path / "run")
     assert rest.seen == [] and all((tmp_path / "run" / name).read_bytes() == outputs[name] for name in outputs)
 
 
@@ -185,11 +186,11 @@ def test_two_trainings_in_one_folder_are_refused(run, tmp_path):
         os._exit(0)
     child = int(os.read(ready, 20))
     with pytest.raises(UserError, match=rf"run: another training is at work here \(process {first}\)"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".lock"]
     os.kill(first, signal.SIGKILL)
     os.waitpid(first, 0)
-    engine.train(run, NumpyFramework(), tmp_path / "run")  # neither the file nor the orphan means anything
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")  # neither the file nor the orphan means anything
     os.kill(child, signal.SIGKILL)
 
 
@@ -197,13 +198,13 @@ def test_what_a_killed_writer_left_is_swept_away(run, tmp_path):
     (tmp_path / "run/checkpoints").mkdir(parents=True)
     left = tmp_path / "run/checkpoints/.step-00000001.safetensors.123.tmp.safetensors"
     left.write_bytes(b"half")
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     assert not left.exists()
 
 
 def test_accumulation_takes_one_step_from_several_batches(run, tmp_path):
     run["train"] |= {"batch_size": 2, "accumulate": 3, "epochs": 1}
-    engine.train(run, NumpyFramework(), tmp_path / "run")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     steps = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "step"]
     assert len(steps) == 2 and steps[0]["images"] == 6
 
@@ -233,7 +234,7 @@ def test_a_loss_that_is_no_number_leaves_a_reproducer(run, tmp_path, refuses):
     run |= {"model": "rtdetr", "options": {"num_classes": 2, "num_queries": 21}}
     where = r"at epoch 2, step 5, images \[\d+, \d+, \d+, \d+\]: first in the output of module encoder.layer; the step"
     with pytest.raises(UserError, match=where):
-        engine.train(run, framework, tmp_path / "run")
+        engine.train(RunConfig(**run), framework, tmp_path / "run")
     kept = tmp_path / "run/not_finite"
     words = shlex.split((kept / "command.txt").read_text())
     assert words[:4] == ["python", "-m", "numpy_impl", "trace"] and {"epoch=1", "num_queries=21"} <= set(words)
@@ -259,7 +260,7 @@ def test_weights_that_are_no_numbers_are_named(run, tmp_path):
 
     run["model"] = "rtdetr"
     with pytest.raises(UserError, match=r"loss is inf at .* step 2, .*: the weights were none .* score\.weight"):
-        engine.train(run, Overflowed(), tmp_path / "run")
+        engine.train(RunConfig(**run), Overflowed(), tmp_path / "run")
 
 
 def test_a_gradient_that_is_no_number_stops_the_run(run, tmp_path):
@@ -269,8 +270,8 @@ def test_a_gradient_that_is_no_number_stops_the_run(run, tmp_path):
             return (float("inf") if self.steps == 4 else norm), clip
 
     with pytest.raises(UserError, match=r"gradient norm is inf at epoch 2, step 4, images \["):
-        engine.train(run, Overflowing(), tmp_path / "run")
-    engine.train(run, rest := NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), Overflowing(), tmp_path / "run")
+    engine.train(RunConfig(**run), rest := NumpyFramework(), tmp_path / "run")
     assert len(rest.seen) == 6
 
 
@@ -280,7 +281,7 @@ def test_any_other_failure_of_a_step_keeps_its_traceback(run, tmp_path):
             raise KeyError("a bug")
 
     with pytest.raises(KeyError, match="a bug"):
-        engine.train(run, Buggy(), tmp_path / "run")
+        engine.train(RunConfig(**run), Buggy(), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -302,22 +303,22 @@ def test_running_out_of_memory_gives_the_batch_size_and_a_way_out(run, tmp_path,
 
     advice = r"step 1: train\.batch_size is 4, images are 32 x 32; try train\.batch_size 2 with train\.accumulate 2 \("
     with pytest.raises(UserError, match=f"out of memory in {advice}"):
-        engine.train(run, Large(), tmp_path / "run")
+        engine.train(RunConfig(**run), Large(), tmp_path / "run")
     Large.forward_backward = NumpyFramework.forward_backward
     with pytest.raises(UserError, match=r"out of memory in the evaluation: evaluate\.batch_size is 4"):
-        engine.train(run, Large(), tmp_path / "run")
+        engine.train(RunConfig(**run), Large(), tmp_path / "run")
 
 
 def test_a_batch_without_any_object_is_an_ordinary_batch(run, tmp_path):
     annotations = tmp_path / "data/annotations/train.json"
     annotations.write_text(json.dumps(json.loads(annotations.read_text()) | {"annotations": []}))
-    record = engine.train(run, NumpyFramework(), tmp_path / "run")
+    record = engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     assert record["finished"] and len(read_metrics(tmp_path / "run/metrics.jsonl")) == 12
 
 
 def test_two_runs_of_one_configuration_are_the_same_bits(run, tmp_path):
     for name in ("first", "second"):
-        engine.train(run, NumpyFramework(), tmp_path / name)
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / name)
     for name in ("last.safetensors", "ema.safetensors", "coco.json", "detections.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -333,11 +334,11 @@ def test_a_long_run_leaks_no_file_and_no_thread(run, tmp_path):
             if self.steps % 400 == 0:
                 counts.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
 
-    engine.train(run, Counting(), tmp_path / "run")
+    engine.train(RunConfig(**run), Counting(), tmp_path / "run")
     assert len(counts) == 5 and len(set(counts)) == 1, counts
 
 
 def test_the_number_of_classes_must_be_the_configured_one(run, tmp_path):
     run["data"]["num_classes"] = 3
     with pytest.raises(UserError, match=r"has 2 classes, the configuration says data\.num_classes 3"):
-        engine.train(run, NumpyFramework(), tmp_path / "run")
+        engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")

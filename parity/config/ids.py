@@ -1,0 +1,67 @@
+"""Names of datasets, weights, runs, alignments and measurements: hashes of what their content depends on.
+
+Two configurations that make the same have the same name, so what was made is found again. A key that changes a result
+must be part of the name; one that changes none must not.
+"""
+
+from typing import Any
+
+from parity.config.data import DataConfig
+from parity.config.run import ResolvedConfig
+from parity.config.train import ScheduleConfig, TrainConfig
+from parity.config.workflow import AlignConfig, ProfileConfig
+from parity.files import digest
+
+IDENTITY_KEYS = ("model", "variant", "options", "groups", "preprocess", "device", "threads", "precision")
+FETCHING = {"download", "archives"}  # how the data came here is no part of what it is
+
+
+def _parts(resolved: ResolvedConfig, *more: str) -> dict[str, Any]:
+    """The keys that everything depends on, and others, as plain data; the dataset by its id."""
+    plain = resolved.plain()
+    return {key: plain[key] for key in (*IDENTITY_KEYS, "label_space", *more)} | {"data": resolved.data.id}
+
+
+def dataset_id(data: DataConfig) -> str:
+    """Folder name of the dataset: its name and a digest of how it is made."""
+    made_from = {key: value for key, value in data.plain().items() if key not in FETCHING}
+    return f"{data.name}-{digest(made_from)[:8]}"
+
+
+def weights_id(resolved: ResolvedConfig) -> str:
+    """Hash of what the initial weights of a seed depend on."""
+    plain = resolved.plain()
+    return digest({key: plain[key] for key in ("model", "variant", "options", "init")})[:8]
+
+
+def run_id(resolved: ResolvedConfig, seed: int, framework: str = "torch") -> str:
+    """`e<epochs>-<hash>-s<seed>`; the hash covers what the weights and their evaluation depend on, and nothing else."""
+    depends = _parts(resolved, "train", "init", "evaluate")
+    depends["framework_options"] = resolved.framework_options(framework)
+    if resolved.continue_from:
+        depends["continue_from"] = resolved.continue_from
+    return f"e{resolved.train.epochs}-{digest(depends)[:8]}-s{seed}"
+
+
+def alignment_id(resolved: ResolvedConfig, align: AlignConfig, frameworks: list[str], seed: int) -> str:
+    """Hash of what the alignment ladder depends on; whether training waits for it (`gate`) is no part of it."""
+    depends = _parts(resolved, "train", "init", "evaluate") | {"seed": seed}
+    depends["align"] = {key: value for key, value in align.plain().items() if key != "gate"}
+    depends["frameworks"] = [[name, resolved.framework_options(name)] for name in frameworks]
+    return digest(depends)[:8]
+
+
+def profile_train(resolved: ResolvedConfig) -> TrainConfig:
+    """The `train` section of a measurement. The time of a step does not depend on how many there are, nor on how far
+    they go; clipping, averaging, augmentation and the kind of optimiser are part of it."""
+    neutral = {"epochs": 1, "eval_every": 0, "schedule": ScheduleConfig(kind="constant")}
+    return resolved.train.but(**neutral, optimizer=resolved.train.optimizer.but(lr=1e-4))
+
+
+def profile_id(resolved: ResolvedConfig, profile: ProfileConfig, framework: str) -> str:
+    """Hash of what a profile of one framework depends on: model, input, a training step, how it is measured."""
+    depends = _parts(resolved, "init") | {"train": profile_train(resolved).plain()}
+    depends["evaluate"] = {key: value for key, value in resolved.evaluate.plain().items() if key != "batch_size"}
+    depends["profile"] = {key: value for key, value in profile.plain().items() if key != "stock"}
+    depends["framework_options"] = resolved.framework_options(framework)
+    return digest(depends)[:8]
