@@ -47,6 +47,10 @@ class Section(BaseModel):
         """The section as plain mappings, lists, texts and numbers, in the order of its fields."""
         return self.model_dump(mode="json")
 
+    def whole(self) -> dict[str, Any]:
+        """Like `plain`, with null for what was left out."""
+        return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
+
     def but(self, **changes: Any) -> Self:
         """A copy with other values, which are not checked again."""
         return self.model_copy(update=changes)

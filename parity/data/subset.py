@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.config.data import CocoSource
 from parity.data.check import NOTE, Report
 from parity.data.check_annotations import check_file
 from parity.data.coco import Dataset, load
@@ -20,18 +21,7 @@ from parity.data.plan import generator
 from parity.errors import UserError
 from parity.files import file_sha256, read_json, read_lines, write_json
 
-DEFAULTS: dict[str, Any] = {
-    "name": "coco",
-    "root": None,  # folder that the other paths are relative to
-    "annotations": {"train": "annotations/instances_train2017.json", "val": "annotations/instances_val2017.json"},
-    "images": {"train": "train2017", "val": "val2017"},
-    "train_images": None,  # None: all of the split
-    "val_images": None,
-    "train_ids": None,  # explicit image ids instead of a drawn subset: a list, or a text file (see `named_ids`)
-    "val_ids": None,
-    "seed": 0,
-    "files": "link",  # link: absolute symlinks; relative: symlinks that survive moving both together; copy
-}
+DEFAULTS = {"name": "coco"} | CocoSource().whole()
 FILES = ("link", "relative", "copy")
 
 

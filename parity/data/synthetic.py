@@ -16,23 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from parity.config.data import SyntheticSource
 from parity.data.check import Report
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
 from parity.files import write_json
 
-DEFAULTS: dict[str, Any] = {
-    "name": "shapes",
-    "train_images": 240,
-    "val_images": 60,
-    "image_size": [160, 224],  # smallest and largest side in pixels, width and height drawn apart
-    "objects": [1, 4],  # per image that is not empty
-    "crowd_fraction": 0.06,  # of images that hold one crowd of small shapes
-    "empty_fraction": 0.06,  # of images without any annotation
-    "seed": 7,
-    "val_is_train": False,  # validate on the training images themselves, to see whether a model can learn them by heart
-}
+DEFAULTS = {"name": "shapes"} | SyntheticSource().whole()
 
 # Ids leave gaps, as COCO's do: whoever confuses ids with class indices is found out on the embedded data already.
 CATEGORIES = {1: "circle", 2: "square", 3: "triangle", 5: "ring", 7: "cross", 8: "star", 11: "bar"}

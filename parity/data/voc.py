@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+from parity.config.data import VocSource
 from parity.data import subset
 from parity.data.check import Report
 from parity.data.manifest import SPLITS
@@ -26,20 +27,7 @@ CLASSES += ["diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
 LARGEST_FILE = 4 << 20  # bytes of one XML file; VOC's largest has some thousand
 DIFFICULT = ("keep", "ignore")
 
-DEFAULTS: dict[str, Any] = {
-    "name": "voc",
-    "root": None,  # folder that the other paths are relative to, VOCdevkit/VOC2007
-    "annotations": "Annotations",
-    "images": "JPEGImages",
-    "splits": {"train": "ImageSets/Main/train.txt", "val": "ImageSets/Main/val.txt"},
-    "classes": None,  # names in the order of class ids; None: VOC's twenty, or what the files name, sorted
-    "one_based": False,
-    "difficult": "keep",
-    "train_images": None,
-    "val_images": None,
-    "seed": 0,
-    "files": "link",
-}
+DEFAULTS = {"name": "voc"} | VocSource().whole()
 
 
 def write_voc(config: Mapping[str, Any], out: Path, report: Report) -> None:

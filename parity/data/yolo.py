@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from parity.config.data import YoloSource
 from parity.config.layers import read_yaml
 from parity.data import subset
 from parity.data.check import DROP_IMAGE, Report
@@ -24,15 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 TURNED = range(5, 9)  # EXIF orientations that swap width and height
 SLACK = 1e-6  # how far a coordinate may pass the image's side by rounding
 
-DEFAULTS: dict[str, Any] = {
-    "name": "yolo",
-    "root": None,  # folder of the dataset; `path` in its data.yaml does not count
-    "file": "data.yaml",  # relative to root
-    "train_images": None,
-    "val_images": None,
-    "seed": 0,
-    "files": "link",
-}
+DEFAULTS = {"name": "yolo"} | YoloSource().whole()
 
 
 def write_yolo(config: Mapping[str, Any], out: Path, report: Report) -> None:

@@ -21,7 +21,9 @@ from parity.config.data import DataConfig  # noqa: E402
 from parity.config.layers import merge, read_yaml  # noqa: E402
 from parity.config.messages import refusal  # noqa: E402
 from parity.config.workflow import WorkflowConfig  # noqa: E402
+from parity.data.chains import make_augment  # noqa: E402
 from parity.data.subset import pinned  # noqa: E402
+from parity.data.transforms import make_preprocess  # noqa: E402
 from parity.errors import UserError  # noqa: E402
 
 
@@ -53,6 +55,12 @@ def check_models(config: WorkflowConfig) -> None:
             if key not in known:
                 where = f"models.{name}.options.{key}"
                 raise UserError(f"config: {where}: unknown key, expected one of {', '.join(known)}")
+        try:
+            whole = models.model_config(name, config.variant if config.variant in variants else None, user=user)
+            make_preprocess(whole.preprocess.plain())
+            make_augment(whole.train.augment)
+        except UserError as error:
+            raise UserError(f"config: models.{name}: {error}") from None
 
 
 def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str, Any]:
