@@ -8,6 +8,8 @@
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
 # make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
+# make compare-logs   a report on two logs of other people: FIRST=path SECOND=path NAMES="Jittor,PyTorch" MODEL=...
+#                 BATCH="1,2" IMAGES=... VAL_IMAGES=... state what the logs do not say; see docs/logs.md
 # make bench      step time and latency of both frameworks side by side
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
@@ -19,7 +21,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align preview sweep overfit validate curves bench envs workflow-env clean-results python
+.PHONY: report test lint align preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -64,6 +66,11 @@ validate: workflow-env
 curves: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/make_figures.py --comparison results/$(MODEL)/comparison.json --out results/$(MODEL) \
 		--only loss loss_smoothed loss_components ap_curves ap_smoothed ar_curves learning_rate epoch_time
+
+compare-logs: workflow-env
+	@test -n "$(FIRST)" || { echo "FIRST= is missing, expected: make compare-logs FIRST=path SECOND=path [NAMES=\"Jittor,PyTorch\"]" >&2; exit 2; }
+	@$(WORKFLOW)/python workflow/scripts/compare_logs.py "$(FIRST)" "$(SECOND)" --names "$(NAMES)" \
+		--model "$(if $(filter file,$(origin MODEL)),,$(MODEL))" --batch "$(BATCH)" --images "$(IMAGES)" --val-images "$(VAL_IMAGES)"
 
 sweep: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/sweep.py --model $(MODEL) $(if $(SIZES),--sizes $(SIZES)) -- --cores $(CORES) $(ARGS)

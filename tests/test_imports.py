@@ -57,6 +57,7 @@ FLOORS = (
     {"train"},
     {"align", "measure"},
     {"compare"},
+    {"logs"},
     {"report"},
     {"cli"},
 )

@@ -105,12 +105,17 @@ def shared_legend(figure: Figure, axes, columns: int = 3, title: str | None = No
 
 
 def canvas(comparison: Comparison, title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2)):
+    """`sheet` of one comparison, whose name stands before the title."""
+    return sheet(f"{comparison.title} ({comparison.variant}): {title}", rows, columns, size)
+
+
+def sheet(title: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2)):
     """Figure with a title line and its axes as an array [rows, columns]."""
     figure = Figure(figsize=size, layout="constrained")  # without pyplot, which would keep every figure alive
     axes = figure.subplots(rows, columns, squeeze=False)
     strip = FOOTER / size[1]
     figure.get_layout_engine().set(rect=(0, strip, 1, 1 - strip))
-    figure.suptitle(f"{comparison.title} ({comparison.variant}): {title}", fontsize=11.5, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=11.5, x=0.01, ha="left")
     return figure, axes
 
 
