@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from parity.config.model import Options
+from parity.config.run import FrameworkOptions
+
 
 @dataclass
 class Batch:
@@ -97,7 +100,7 @@ class Framework(ABC):
     dtypes: tuple[str, ...] = ("float32",)  # what option `dtype` may be
 
     @abstractmethod
-    def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None): ...
+    def __init__(self, device: str = "cpu", threads: int | None = None, options: FrameworkOptions | None = None): ...
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
@@ -109,7 +112,7 @@ class Framework(ABC):
 
     # ---- model
     @abstractmethod
-    def build(self, model: str, options: dict[str, Any]) -> None:
+    def build(self, model: str, options: Options) -> None:
         """Build a model by name from its resolved hyper-parameters (config/models/<model>.yaml and num_classes)."""
 
     @abstractmethod

@@ -16,7 +16,7 @@ from parity.framework import Framework, StepResult
 from parity.train import engine
 from parity.train.prepare import prepare_training
 from parity.train.progress import Progress
-from parity.train.record import MetricsLog, read_metrics
+from parity.train.record import Line, MetricsLog, read_metrics
 
 ANCHORS = 10  # states of the first framework, evenly spread over the trajectory, that every framework goes on from
 
@@ -59,7 +59,7 @@ def run_trajectory(
     start: State,
     file: Path,
     keep: Iterable[int] = (),
-) -> tuple[list[dict[str, Any]], State]:
+) -> tuple[list[Line], State]:
     """The first `steps` steps of the run, by the engine itself, from the weights `start`.
 
     Returns the lines of `file` and `<step>/<name>`, the weights before each step of `keep`. The model and its average

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_serializer
 
-from parity.config.section import Section, Unique
+from parity.config.section import Plain, Section, Unique
 
 ImageIds = list[int] | str | dict[str, Any]  # a list, a text file of ids, or such a file with its checksum
 Files = Literal["link", "relative", "copy"]
@@ -183,7 +183,7 @@ class DataConfig(Section):
         return getattr(self, self.source)
 
     @model_serializer(mode="wrap")
-    def _chosen_source(self, handler) -> dict[str, Any]:
+    def _chosen_source(self, handler) -> Plain:
         """Without the sources that were not chosen, and without what was left out."""
         unused = {"synthetic", "coco", "voc", "yolo"} - {self.source}
         return {key: value for key, value in handler(self).items() if value is not None and key not in unused}

@@ -4,10 +4,9 @@ Two configurations that make the same have the same name, so what was made is fo
 must be part of the name; one that changes none must not.
 """
 
-from typing import Any
-
 from parity.config.data import DataConfig
 from parity.config.run import ResolvedConfig
+from parity.config.section import Plain
 from parity.config.train import ScheduleConfig, TrainConfig
 from parity.config.workflow import AlignConfig, ProfileConfig
 from parity.files import digest
@@ -16,7 +15,7 @@ IDENTITY_KEYS = ("model", "variant", "options", "groups", "preprocess", "device"
 FETCHING = {"download", "archives"}  # how the data came here is no part of what it is
 
 
-def _parts(resolved: ResolvedConfig, *more: str) -> dict[str, Any]:
+def _parts(resolved: ResolvedConfig, *more: str) -> Plain:
     """The keys that everything depends on, and others, as plain data; the dataset by its id."""
     plain = resolved.plain()
     return {key: plain[key] for key in (*IDENTITY_KEYS, "label_space", *more)} | {"data": resolved.data.id}

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from parity.config.section import Plain
 from parity.errors import UserError
 
 MOST_VALUES = 100_000  # in a YAML file; anchors of anchors make billions out of a few lines
@@ -44,7 +45,7 @@ def merge(base: Any, over: Any) -> Any:
     return base if over is None and isinstance(base, dict) else over
 
 
-def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+def parse_settings(pairs: Iterable[str]) -> Plain:
     """`["epoch=10", "eval_spatial_size=[320,320]"]` to a dict; values are JSON, a bare word is a string."""
     settings = {}
     for pair in pairs:

@@ -6,13 +6,13 @@ here, so that `trace`, `train` and the DAG cannot disagree about a hyper-paramet
 """
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from parity.config.layers import merge, read_yaml
 from parity.config.messages import refusal
 from parity.config.model import ModelConfig, ModelFile, UserModel
+from parity.config.section import Plain
 from parity.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def model_config(
     model: str,
     variant: str | None = None,
     num_classes: int | None = None,
-    overrides: dict[str, Any] | None = None,
+    overrides: Plain | None = None,
     user: UserModel | None = None,
 ) -> ModelConfig:
     """The resolved model.
@@ -57,7 +57,7 @@ def model_config(
     variant = variant or user.variant or file.default_variant
     if variant not in file.variants:
         raise UserError(f"variant {variant!r} of {model}: expected one of {', '.join(file.variants)}")
-    result: dict[str, Any] = {"options": {}, "groups": [], "preprocess": {}, "train": {}}
+    result: Plain = {"options": {}, "groups": [], "preprocess": {}, "train": {}}
     for layer in (file, file.variants[variant], user):
         result = merge(result, {key: value for key, value in layer.plain().items() if key in SECTIONS})
     if num_classes is not None:

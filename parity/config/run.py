@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from parity.config.layers import read_yaml
 from parity.config.messages import refusal
 from parity.config.model import ModelConfig, PreprocessConfig
-from parity.config.section import Section
+from parity.config.section import Plain, Section
 from parity.config.train import TrainConfig
 from parity.errors import UserError
 
@@ -138,7 +138,7 @@ def load_run(path: str | Path) -> RunConfig:
     return checked_run(run, str(path))
 
 
-def checked_run(run: dict[str, Any], where: str) -> RunConfig:
+def checked_run(run: Plain, where: str) -> RunConfig:
     """A run from plain data. Raises UserError that begins with `where`."""
     try:
         return RunConfig.model_validate(run)

@@ -5,14 +5,14 @@ from typing import Any
 import yaml
 
 from parity.config.model import ModelFile
-from parity.config.section import Section
+from parity.config.section import Plain, Section
 from parity.config.workflow import WorkflowConfig
 
 SCHEMAS: dict[str, type[Section]] = {"config.schema.yaml": WorkflowConfig, "model.schema.yaml": ModelFile}
 HEADER = "# Made from parity/config by workflow/scripts/config_tables.py; change it there.\n"
 
 
-def json_schema(section: type[Section]) -> dict[str, Any]:
+def json_schema(section: type[Section]) -> Plain:
     """The schema of a section. A key that is absent by default has no default there."""
     schema = section.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_without_titles(schema)}

@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
+Plain = dict[str, Any]  # mappings, lists, texts, numbers, true, false and null: what YAML and JSON hold
 
 
 class Section(BaseModel):
@@ -36,18 +37,18 @@ class Section(BaseModel):
         return as_meant(value, cls.model_fields[info.field_name].annotation)
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, handler) -> dict[str, Any]:
+    def _without_absent(self, handler) -> Plain:
         """A key that may be left out and was left out is not written."""
         fields = type(self).model_fields
         return {
             key: value for key, value in handler(self).items() if value is not None or fields[key].default is not None
         }
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Plain:
         """The section as plain mappings, lists, texts and numbers, in the order of its fields."""
         return self.model_dump(mode="json")
 
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> Plain:
         """Like `plain`, with null for what was left out."""
         return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
 
@@ -113,7 +114,7 @@ class LayerSection(Section):
     """One of several layers of a section. It holds what was given and nothing else, a given null too."""
 
     @model_serializer(mode="plain")
-    def _without_absent(self) -> dict[str, Any]:
+    def _without_absent(self) -> Plain:
         return {key: _plain(getattr(self, key)) for key in type(self).model_fields if key in self.model_fields_set}
 
 

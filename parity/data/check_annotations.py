@@ -10,14 +10,13 @@ from typing import Any
 
 from parity.data import coco
 from parity.data.check import DROP_BOX, DROP_IMAGE, Report
+from parity.data.entries import AnnotationEntry, Document, ImageEntry
 from parity.errors import UserError
 
 OUTSIDE = 1.0  # pixels that a box may pass the image's side before it is worth a note
 
 
-def check_file(
-    path: Path, folder: Path, split: str, report: Report, shown: Path | None = None
-) -> dict[str, Any] | None:
+def check_file(path: Path, folder: Path, split: str, report: Report, shown: Path | None = None) -> Document | None:
     """Read and check one annotation file; None when it is no COCO document at all. See `check_document`.
 
     `shown` is the file that messages name instead, where `path` was made from it.
@@ -29,7 +28,7 @@ def check_file(
         return None
 
 
-def check_document(document: dict[str, Any], path: Path, folder: Path, split: str, report: Report) -> dict[str, Any]:
+def check_document(document: Document, path: Path, folder: Path, split: str, report: Report) -> Document:
     """Add the document's problems to `report` and return it without the images and annotations that are dropped.
 
     The same object is returned when nothing is dropped. `path` is the file that messages name, `folder` holds the
@@ -79,9 +78,9 @@ def _categories(entries: list[Any], path: Path, split: str, report: Report) -> d
 
 def _images(
     entries: list[Any], path: Path, folder: Path, split: str, report: Report
-) -> tuple[dict[int, dict[str, Any]], set[int]]:
+) -> tuple[dict[int, ImageEntry], set[int]]:
     """Usable image entries by id, and the ids of all."""
-    usable: dict[int, dict[str, Any]] = {}
+    usable: dict[int, ImageEntry] = {}
     named: set[int] = set()
     for position, entry in enumerate(entries):
         where = f"images[{position}]"
@@ -114,13 +113,13 @@ def _images(
 
 def _annotations(
     entries: list[Any],
-    images: dict[int, dict[str, Any]],
+    images: dict[int, ImageEntry],
     named: set[int],
     categories: dict[int, str],
     path: Path,
     split: str,
     report: Report,
-) -> list[dict[str, Any]]:
+) -> list[AnnotationEntry]:
     kept, seen = [], set()
     for position, entry in enumerate(entries):
         where = f"annotations[{position}]"
@@ -151,7 +150,7 @@ def _annotations(
     return kept
 
 
-def _box_stays(box: Any, image: dict[str, Any], path: Path, split: str, where: str, report: Report) -> bool:
+def _box_stays(box: Any, image: ImageEntry, path: Path, split: str, where: str, report: Report) -> bool:
     """Whether a box can be used; adds what is wrong with it."""
     try:
         x, y, w, h = coco.finite_box(box, where)
@@ -174,8 +173,8 @@ def _box_stays(box: Any, image: dict[str, Any], path: Path, split: str, where: s
 
 
 def _totals(
-    kept: list[dict[str, Any]],
-    images: dict[int, dict[str, Any]],
+    kept: list[AnnotationEntry],
+    images: dict[int, ImageEntry],
     categories: dict[int, str],
     path: Path,
     split: str,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.data.entries import Document
 from parity.errors import UserError
 from parity.files import read_json
 
@@ -144,7 +145,7 @@ def clip_box(xywh: list[float], width: int, height: int) -> list[float] | None:
     return [x1, y1, x2, y2] if x2 > x1 and y2 > y1 else None
 
 
-def read_document(path: str | Path) -> dict[str, Any]:
+def read_document(path: str | Path) -> Document:
     """The JSON object of a COCO file; images, annotations and categories are lists, nothing in them is checked."""
     document = read_json(path)
     if not isinstance(document, dict):
@@ -177,7 +178,7 @@ def image_entry(entry: Any, where: str) -> tuple[int, str, int, int]:
     return identity, name, _integer(entry, "width", where, 1), _integer(entry, "height", where, 1)
 
 
-def _categories(document: dict[str, Any], path: Path) -> list[Category]:
+def _categories(document: Document, path: Path) -> list[Category]:
     categories: dict[int, Category] = {}
     for position, entry in enumerate(document["categories"]):
         where = f"{path}: categories[{position}]"
@@ -190,7 +191,7 @@ def _categories(document: dict[str, Any], path: Path) -> list[Category]:
     return [categories[identity] for identity in sorted(categories)]
 
 
-def _images(document: dict[str, Any], path: Path, folder: Path | None) -> dict[int, ImageRecord]:
+def _images(document: Document, path: Path, folder: Path | None) -> dict[int, ImageRecord]:
     records: dict[int, ImageRecord] = {}
     for position, entry in enumerate(document["images"]):
         where = f"{path}: images[{position}]"

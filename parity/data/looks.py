@@ -14,6 +14,9 @@ from parity.files import digest, file_sha256, read_json, write_json
 NAME = ".looks.json"
 
 
+Look = dict[str, Any]  # what was found in one image file, by the name of the check
+
+
 class Looks:
     """The looks of a dataset folder `root`, and those of the datasets beside it.
 
@@ -22,12 +25,12 @@ class Looks:
 
     def __init__(self, root: Path, rules: list[Path]):
         self.root, self.rules = root, digest([file_sha256(path) for path in rules])
-        self.known: dict[str, dict[str, Any]] = {}
-        self.kept: dict[str, dict[str, Any]] = {}
+        self.known: dict[str, Look] = {}
+        self.kept: dict[str, Look] = {}
         for path in sorted(root.parent.glob(f"*/{NAME}")):
             self.known |= self._read(path)
 
-    def _read(self, path: Path) -> dict[str, dict[str, Any]]:
+    def _read(self, path: Path) -> dict[str, Look]:
         try:
             content = read_json(path)
         except UserError:  # a look is only a saving; without it the image is looked at
@@ -36,14 +39,14 @@ class Looks:
             return {}
         return content["looks"]
 
-    def get(self, record: ImageRecord) -> dict[str, Any] | None:
+    def get(self, record: ImageRecord) -> Look | None:
         """What `put` was given for this very file, or None."""
         key = self._key(record)
         if key in self.known:
             self.kept[key] = self.known[key]
         return self.known.get(key)
 
-    def put(self, record: ImageRecord, look: dict[str, Any]) -> None:
+    def put(self, record: ImageRecord, look: Look) -> None:
         """Keep what a look gave, JSON-able."""
         key = self._key(record)
         if key is not None:

@@ -16,6 +16,7 @@ from parity.config.data import CocoSource
 from parity.data.check import NOTE, Report
 from parity.data.check_annotations import check_file
 from parity.data.coco import Dataset, load
+from parity.data.entries import Document
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
@@ -59,7 +60,7 @@ def write_subset(config: Mapping[str, Any], out: Path, report: Report, shown: Pa
 
 
 def write_converted(
-    documents: Mapping[str, dict[str, Any]],
+    documents: Mapping[str, Document],
     shown: Path,
     images: str,
     config: Mapping[str, Any],

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from parity.config.data import SyntheticSource
 from parity.data.check import Report
+from parity.data.entries import AnnotationEntry, ImageEntry
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
@@ -54,8 +55,8 @@ def write_synthetic(config: Mapping[str, Any], out: Path, _: Report) -> None:
     """Write annotations and PNG images that `config` (keys of DEFAULTS) describes into the folder `out`."""
     _check(config)
     for split_index, split in enumerate(SPLITS):
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
+        images: list[ImageEntry] = []
+        annotations: list[AnnotationEntry] = []
         folder = out / "images" / split
         folder.mkdir(parents=True)
         source = 0 if config["val_is_train"] else split_index
@@ -99,7 +100,7 @@ def _check(config: Mapping[str, Any]) -> None:
         raise UserError(f"data.seed: {config['seed']!r}, expected a non-negative integer")
 
 
-def draw_image(config: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def draw_image(config: Mapping[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, list[AnnotationEntry]]:
     """One image, uint8 [H, W, 3], and its annotations without ids."""
     smallest, largest = config["image_size"]
     width, height = (int(v) for v in rng.integers(smallest, largest + 1, 2))
@@ -197,7 +198,7 @@ def _alpha(name: str, angle: float, centre: tuple[float, float], radius: float, 
 
 
 def _place(
-    rng: np.random.Generator, width: int, height: int, shapes: list[Shape], crowd: dict[str, Any] | None
+    rng: np.random.Generator, width: int, height: int, shapes: list[Shape], crowd: AnnotationEntry | None
 ) -> Shape | None:
     """A shape of a drawn class at a drawn place that leaves enough of the earlier ones (and of a crowd) visible."""
     category = int(rng.choice(list(CATEGORIES)))
@@ -248,7 +249,7 @@ def _paint(rng: np.random.Generator, canvas: np.ndarray, alpha: np.ndarray, cate
 
 
 # ---- annotations
-def _crowd(rng: np.random.Generator, canvas: np.ndarray) -> dict[str, Any]:
+def _crowd(rng: np.random.Generator, canvas: np.ndarray) -> AnnotationEntry:
     """Draw a cluster of small shapes of one class and return its one crowd annotation."""
     height, width = canvas.shape[:2]
     category = int(rng.choice(list(CATEGORIES)))
@@ -264,7 +265,7 @@ def _crowd(rng: np.random.Generator, canvas: np.ndarray) -> dict[str, Any]:
     return _annotation(category, together) | crowd
 
 
-def _annotation(category: int, mask: np.ndarray) -> dict[str, Any]:
+def _annotation(category: int, mask: np.ndarray) -> AnnotationEntry:
     """Box of what is visible; `area` is the box's, which is what size classes go by where no masks are judged."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(columns[0]), int(rows[0])

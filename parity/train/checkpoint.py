@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from parity.config.section import Plain
 from parity.errors import UserError
 from parity.files import leaves, sync
 from parity.framework import Framework
@@ -22,6 +23,24 @@ from parity.weights import formats
 
 PARTS = ("model", "optimizer", "ema")
 LR_DIGITS = 12  # learning rates are compared to so many decimals: another machine's cosine may differ in its last bit
+
+
+class Running(TypedDict):
+    """Sums over the steps of the epoch that has begun; `losses` holds [sum, count] by name."""
+
+    total: float
+    losses: dict[str, list]
+    seconds: float
+
+
+class Origin(TypedDict):
+    """The checkpoint of another folder that a run went on from."""
+
+    source: str
+    framework: str
+    sha256: str
+    step: int
+    epoch: int
 
 
 @dataclass
@@ -38,8 +57,8 @@ class Position:
     best: float = -1.0
     best_epoch: int = 0
     steps: int = 0
-    running: dict[str, Any] = field(default_factory=lambda: {"total": 0.0, "losses": {}, "seconds": 0.0})
-    origin: dict[str, Any] | None = None
+    running: Running = field(default_factory=lambda: {"total": 0.0, "losses": {}, "seconds": 0.0})
+    origin: Origin | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, total: float, losses: dict[str, float], seconds: float) -> None:
@@ -67,7 +86,7 @@ class Checkpoint:
     path: Path
     parts: dict[str, dict[str, np.ndarray]]
     position: Position
-    config: dict[str, Any]
+    config: Plain
     lr_sha256: str
     framework: str
     sha256: str
@@ -81,7 +100,7 @@ def save(
     folder: Path,
     framework: Framework,
     position: Position,
-    config: dict[str, Any],
+    config: Plain,
     factors: np.ndarray,
     ema: bool,
     keep: int = 2,
@@ -187,7 +206,7 @@ def _lr_sha256(factors: np.ndarray, steps: int) -> str:
     return hashlib.sha256(np.round(factors[:steps], LR_DIGITS).astype("<f8").tobytes()).hexdigest()
 
 
-def check(found: Checkpoint, config: dict[str, Any], factors: np.ndarray) -> None:
+def check(found: Checkpoint, config: Plain, factors: np.ndarray) -> None:
     """Raise UserError unless a run of `config` may go on from a checkpoint; names the key that differs.
 
     Another number of epochs is no hindrance where the learning rates of the steps taken are the same.

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from parity.config.run import EvaluateConfig, RunConfig
+from parity.config.section import Plain
 from parity.config.train import TrainConfig
 from parity.data.chains import make_augment
 from parity.data.coco import Dataset, open_split
 from parity.data.draws import Draws
+from parity.data.entries import ResultEntry
 from parity.data.loader import Loader
 from parity.data.plan import BatchPlan
 from parity.data.transforms import make_preprocess
@@ -29,14 +31,14 @@ from parity.train.evaluate import evaluate, to_coco
 from parity.train.meter import Meter
 from parity.train.prepare import prepare_training
 from parity.train.progress import Progress
-from parity.train.record import MetricsLog, manifest, now, read_metrics
+from parity.train.record import DatasetManifest, EpochLine, MetricsLog, RunManifest, manifest, now, read_metrics
 from parity.train.schedule import ema_decay, lr_factors
 from parity.weights import formats
 
 CACHE_BYTES = 1 << 30  # decoded images kept by each loader
 
 
-def load_manifest(run: RunConfig) -> dict[str, Any]:
+def load_manifest(run: RunConfig) -> DatasetManifest:
     """The manifest of a run's dataset, whose class count must be the configured one."""
     root = Path(run.data.root)
     about = read_json(root / "manifest.json")
@@ -66,12 +68,12 @@ def val_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
 
 def predict(
     framework: Framework, loader: Loader, settings: EvaluateConfig, notes: observe.Notes | None = None
-) -> list[dict[str, Any]]:
+) -> list[ResultEntry]:
     """Detections of every image in COCO results format.
 
     `notes` gets a digest of the batches under `validation`.
     """
-    results: list[dict[str, Any]] = []
+    results: list[ResultEntry] = []
     for batch in loader.eval_batches(settings.batch_size):
         if notes is not None:
             observe.batch(notes, batch, "validation")
@@ -79,13 +81,15 @@ def predict(
     return results
 
 
-def coco_results(found: list[Detections], batch: Batch, dataset: Dataset, settings: EvaluateConfig) -> list[dict]:
+def coco_results(
+    found: list[Detections], batch: Batch, dataset: Dataset, settings: EvaluateConfig
+) -> list[ResultEntry]:
     """COCO results of one batch, with the run's limit per image and score threshold."""
     limit, threshold = settings.max_detections, settings.score_threshold
     return to_coco(found, batch, dataset.category_of, max_detections=limit, score_threshold=threshold)
 
 
-def train(run: RunConfig, framework: Framework, out: Path) -> dict[str, Any]:
+def train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
     Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
@@ -99,7 +103,7 @@ def train(run: RunConfig, framework: Framework, out: Path) -> dict[str, Any]:
         return _train(run, framework, out)
 
 
-def _train(run: RunConfig, framework: Framework, out: Path) -> dict[str, Any]:
+def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     settings, seed = run.train, run.seed
     about, data, validation = load_manifest(run), train_loader(run), val_loader(run)
 
@@ -223,7 +227,7 @@ class _Saver:
 
 def _validate(
     run: RunConfig, framework: Framework, validation: Loader, notes: observe.Notes
-) -> tuple[list[dict], dict[str, Any]]:
+) -> tuple[list[ResultEntry], dict[str, Any]]:
     """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
     advice = f"evaluate.batch_size is {run.evaluate.batch_size}; try a smaller one"
     with _evaluated_weights(framework, run.train), trouble.memory_watched("the evaluation", advice):
@@ -323,7 +327,7 @@ def _forward_backward(
     return result
 
 
-def _shared(run: RunConfig) -> dict[str, Any]:
+def _shared(run: RunConfig) -> Plain:
     """Everything that a continued run must share with the checkpoint; the framework is not part of it."""
     keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
     plain = run.plain()
@@ -335,7 +339,7 @@ def _evaluated_weights(framework: Framework, settings: TrainConfig):
     return framework.ema_weights() if settings.judged_by_ema else nullcontext()
 
 
-def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> dict[str, Any]:
+def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> EpochLine:
     """The record of the epoch that `position` has come to the end of; `evaluated` is the validation's seconds."""
     running = position.running
     return {
@@ -350,7 +354,7 @@ def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak:
     }
 
 
-def _epoch_text(line: dict[str, Any], epochs: int) -> str:
+def _epoch_text(line: EpochLine, epochs: int) -> str:
     text = f"epoch {line['epoch']}/{epochs}: loss {line['total']:.4f}"
     if line["metrics"]:
         text += "".join(f", {name} {line['metrics'][name] or 0.0:.4f}" for name in ("AP", "AP50", "AP75"))

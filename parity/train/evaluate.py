@@ -17,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from parity.data.coco import finite_box
 from parity.data.coco import load as load_annotations
+from parity.data.entries import Document, ResultEntry
 from parity.errors import UserError
 from parity.files import read_json
 from parity.framework import Batch, Detections
@@ -31,7 +32,7 @@ def to_coco(
     category_of: Mapping[int, int],
     max_detections: int = 100,
     score_threshold: float = 0.0,
-) -> list[dict[str, Any]]:
+) -> list[ResultEntry]:
     """Detections of one batch as COCO results in the frame of the image files.
 
     `category_of` maps the model's class index to a category id (`Dataset.category_of`); classes outside of it (DETR's
@@ -97,7 +98,7 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
     return report
 
 
-def _ground_truth(path: str | Path) -> dict[str, Any]:
+def _ground_truth(path: str | Path) -> Document:
     """The annotation document with `id`, `iscrowd` and `area` filled in where the source has none."""
     load_annotations(path, None)  # names what is malformed
     document = read_json(path)
@@ -113,7 +114,7 @@ def _ground_truth(path: str | Path) -> dict[str, Any]:
     return kept | {"info": info if isinstance(info, dict) else {}}
 
 
-def _results(detections: str | Path | Sequence[Mapping[str, Any]], document: dict[str, Any]) -> list[dict[str, Any]]:
+def _results(detections: str | Path | Sequence[Mapping[str, Any]], document: Document) -> list[ResultEntry]:
     where = "detections"
     if isinstance(detections, str | Path):
         where, detections = str(detections), read_json(detections)
@@ -138,7 +139,7 @@ def _results(detections: str | Path | Sequence[Mapping[str, Any]], document: dic
     return results
 
 
-def _per_class(judge: COCOeval, document: dict[str, Any]) -> list[dict[str, Any]]:
+def _per_class(judge: COCOeval, document: Document) -> list[dict[str, Any]]:
     """AP, AP50 and the number of instances of each class; precision is [threshold, recall, class, area, detections]."""
     instances = dict.fromkeys(judge.params.catIds, 0)
     for annotation in document["annotations"]:

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -17,6 +17,49 @@ from parity.files import digest, write_text
 from parity.framework import Framework, Group, TensorInfo
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+RunManifest = dict[str, Any]  # run.json, whose keys docs/formats.md explains
+DatasetManifest = dict[str, Any]  # manifest.json of a dataset
+
+
+class StepLine(TypedDict):
+    """One optimiser step in metrics.jsonl."""
+
+    kind: Literal["step"]
+    epoch: int
+    step: int
+    total: float
+    losses: dict[str, float]
+    lr: list[float]
+    grad_norm: float
+    clip: float
+    seconds: dict[str, float]
+    images: int
+
+
+class EpochLine(TypedDict):
+    """One epoch in metrics.jsonl; `metrics` are COCO's, where the epoch was validated."""
+
+    kind: Literal["epoch"]
+    epoch: int
+    steps: int
+    total: float
+    losses: dict[str, float]
+    metrics: dict[str, float | None] | None
+    seconds: dict[str, float]
+    peak_memory_mb: float
+
+
+Line = StepLine | EpochLine
+
+
+class GroupRecord(TypedDict):
+    """A parameter group as run.json has it."""
+
+    names: list[str]
+    lr: float
+    weight_decay: float
 
 
 class MetricsLog:
@@ -44,7 +87,7 @@ class MetricsLog:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
-    def write(self, line: dict[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         """Append one record; it is in the file when this returns."""
         self._do(lambda: self.handle.write(json.dumps(line, allow_nan=True) + "\n"))
 
@@ -62,9 +105,9 @@ class MetricsLog:
         self._do(self.handle.close)
 
 
-def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, dict[str, Any]]]:
+def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, Line]]:
     """(text, record) of the lines up to a checkpoint. What stands behind it may be torn or damaged."""
-    kept: list[tuple[str, dict[str, Any]]] = []
+    kept: list[tuple[str, Line]] = []
     try:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     except OSError as error:
@@ -80,12 +123,12 @@ def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, dict[s
     return kept
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[Line]:
     """Every complete line of a metrics file; a torn last line (the writer was killed) is left out.
 
     Raises UserError naming the first line that is no record.
     """
-    records: list[dict[str, Any]] = []
+    records: list[Line] = []
     try:
         lines = Path(path).read_bytes().split(b"\n") if Path(path).exists() else []
     except OSError as error:
@@ -112,7 +155,7 @@ def parameter_counts(tensors: list[TensorInfo]) -> dict[str, int]:
     return {"trainable": size["parameter"], "total": total, "with_buffers": total + size["buffer"]}
 
 
-def group_record(groups: list[Group]) -> list[dict[str, Any]]:
+def group_record(groups: list[Group]) -> list[GroupRecord]:
     return [{"names": g.names, "lr": g.lr, "weight_decay": g.weight_decay} for g in groups]
 
 
@@ -165,8 +208,8 @@ def manifest(
     factors: np.ndarray,
     plan_digest: str,
     weights_sha256: str,
-    dataset: dict[str, Any],
-) -> dict[str, Any]:
+    dataset: DatasetManifest,
+) -> RunManifest:
     """The part of `run.json` that is known before the first step (docs/formats.md)."""
     plain, train = run.plain(), run.train.plain()
     identity = {key: value for key, value in plain.items() if key not in ("framework", "framework_options", "weights")}

@@ -7,9 +7,10 @@ The defaults are those of the layers in PyTorch (torch.nn.modules): convolutions
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from parity.config.model import Options
 
 PRIOR = 0.01  # probability that class heads start with (focal loss paper, section 4.1)
 
@@ -21,7 +22,7 @@ class Request:
     name: str
     shape: tuple[int, ...]
     shapes: dict[str, tuple[int, ...]]
-    options: dict[str, Any]
+    options: Options
     rng: np.random.Generator
 
     def uniform(self, bound: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.config.model import Options
 from parity.data.download import local
 from parity.errors import UserError
 from parity.files import file_sha256, write_json
@@ -25,7 +26,7 @@ from parity.weights.models import FACTS
 from parity.weights.models.facts import ModelFacts
 
 
-def initialize(model: str, tensors: list[TensorInfo], seed: int, options: dict[str, Any]) -> dict[str, np.ndarray]:
+def initialize(model: str, tensors: list[TensorInfo], seed: int, options: Options) -> dict[str, np.ndarray]:
     """Initial values of every tensor, in the order and with the shapes and dtypes of `tensors`.
 
     `options` are the model's resolved hyper-parameters. Raises UserError for a model without rules.
@@ -38,7 +39,7 @@ def initialize(model: str, tensors: list[TensorInfo], seed: int, options: dict[s
     return {info.name: _fill(FACTS[model], info, shapes, seed, options) for info in tensors}
 
 
-def _fill(facts: ModelFacts, info: TensorInfo, shapes: dict, seed: int, options: dict[str, Any]) -> np.ndarray:
+def _fill(facts: ModelFacts, info: TensorInfo, shapes: dict, seed: int, options: Options) -> np.ndarray:
     key = info.name
     for pattern, replacement in facts.shared:
         key = re.sub(pattern, replacement, key)
