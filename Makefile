@@ -31,8 +31,8 @@ python:
 
 # .venvs/<name> points at the virtualenv that belongs to envs/<name>.yaml as it is now.
 define build
-@$(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml "$$($(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml)"
-@ln -sfn "$$(basename "$$($(PYTHON) workflow/scripts/make_venv.py envs/$(1).yaml)")" .venvs/$(1)
+@"$(PYTHON)" workflow/scripts/make_venv.py envs/$(1).yaml "$$("$(PYTHON)" workflow/scripts/make_venv.py envs/$(1).yaml)"
+@ln -sfn "$$(basename "$$("$(PYTHON)" workflow/scripts/make_venv.py envs/$(1).yaml)")" .venvs/$(1)
 endef
 
 workflow-env: python
@@ -61,7 +61,7 @@ overfit: workflow-env
 
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }
-	@$(WORKFLOW)/python workflow/scripts/validate.py $(RUN) $(WEIGHTS)
+	@$(WORKFLOW)/python workflow/scripts/validate.py "$(RUN)" $(if $(WEIGHTS),"$(WEIGHTS)")
 
 curves: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/make_figures.py --comparison results/$(MODEL)/comparison.json --out results/$(MODEL) \

@@ -6,12 +6,17 @@
 #   snakemake --cores 1 all --config models=rtdetr,nanodet          # these models, side by side
 #
 # What can be set is in config/README.md.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+DEFAULTS = Path("config/config.yaml")
 
-configfile: "config/config.yaml"
+
+# Of the working directory, else of the checkout: with `--directory` the two differ.
+configfile: str(DEFAULTS if DEFAULTS.exists() else Path(workflow.current_basedir) / DEFAULTS)
 
 
 report: "reports/captions/workflow.rst"  # the first page of `snakemake --report report.html`

@@ -10,10 +10,15 @@ therefore imports once in a child process first.
 
 import ctypes
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from parity import compiler
+from parity.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("PARITY_JITTOR_HOME", ROOT)).resolve()
@@ -43,6 +48,25 @@ def link_onednn(home: Path = HOME) -> None:
             os.replace(temporary, link)
 
 
+def tool_paths(prefix: str = sys.prefix) -> dict[str, str]:
+    """Values of Jittor's flags that are needed where the environment's path has a space; empty where it has none.
+
+    Jittor calls a Python script for every operator that it compiles and quotes neither Python nor the script. Both are
+    therefore named through a link without a space, in the folder for temporary files.
+    """
+    if " " not in prefix:
+        return {}
+    folder = Path(tempfile.gettempdir()) / f"parity-paths-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    link = folder / hashlib.sha256(prefix.encode()).hexdigest()[:16]
+    if not (link.is_symlink() and os.readlink(link) == prefix):
+        temporary = link.with_name(f"{link.name}.{os.getpid()}")
+        temporary.symlink_to(prefix)
+        os.replace(temporary, link)
+    packages = link / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    return {"python_path": str(link / "bin/python"), "jittor_path": str(packages / "jittor")}
+
+
 def warm(home: Path = HOME) -> None:
     """Compile Jittor's core once, in a child process, until an import gets through to its last line."""
     stamp = home / ".cache/jittor" / f"ready-{Path(sys.prefix).name}"
@@ -54,7 +78,8 @@ def warm(home: Path = HOME) -> None:
             if stamp.exists():
                 return
             print("compiling Jittor's core, once (about 3 minutes)", file=sys.stderr, flush=True)
-            probe = "import jittor as jt; print('alive', (jt.ones(2) + 1).sum().item())"
+            flags = "".join(f"jt.flags.{name} = {path!r}; " for name, path in tool_paths().items())
+            probe = f"import jittor as jt; {flags}print('alive', (jt.ones(2) + 1).sum().item())"
             run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=os.environ)
             if "alive 4" in run.stdout:
                 stamp.touch()
@@ -81,6 +106,8 @@ def compiler_version() -> str:
 
 
 def _import():
+    if lack := compiler.lacking():
+        raise UserError(lack)
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
     user_home = os.environ.get("HOME")
@@ -93,6 +120,8 @@ def _import():
     finally:
         if user_home is not None:
             os.environ["HOME"] = user_home
+    for flag, path in tool_paths().items():
+        setattr(jittor.flags, flag, path)
     return jittor
 
 

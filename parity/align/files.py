@@ -15,6 +15,22 @@ from parity.files import read_json
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 
 
+def names(reference: bool, trajectory: bool) -> list[str]:
+    """Names of the files in a probe's folder that others read, probe.json first; the workflow declares the same files.
+
+    `reference` is the first framework's probe, which the others are compared with and fed from. `trajectory` says
+    whether a training is recorded.
+    """
+    found = ["probe.json", "batches.npz", "eval.npz", "train.npz"]
+    if reference:
+        found += ["states.npz", "nudged.npz", "referee.npz"]
+    if trajectory:
+        found += ["anchors.npz", "final.npz"]
+    if reference and trajectory:
+        found += ["anchor_states.npz", "final.safetensors", "nudged_anchors.npz"]
+    return found
+
+
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an npz, equal arrays once only; the order is kept."""
     seen: dict[tuple, str] = {}
@@ -63,8 +79,8 @@ class Arrays(Mapping[str, np.ndarray]):
 class Probe:
     """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
 
-    `anchors` and `final`, None without a trajectory. Of the first framework also `nudged`, `nudged_anchors` and, if it
-    offers float64, `referee`; None elsewhere.
+    `anchors` and `final` are None without a trajectory. Only the first framework has `nudged`, `nudged_anchors` and
+    `referee`; they are None elsewhere. `referee` is also None where its file is empty: the framework has no float64.
     """
 
     def __init__(self, folder: str | Path):
@@ -78,6 +94,7 @@ class Probe:
             Arrays(file) if (file := self.folder / f"{name}.npz").exists() else None
             for name in ("anchors", "final", "nudged", "nudged_anchors", "referee")
         )
+        self.referee = self.referee or None
 
     @property
     def again(self) -> list[Arrays]:

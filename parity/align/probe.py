@@ -16,7 +16,8 @@ and the first framework, which the others are compared with, also
     anchor_states.npz  weights before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
     nudged*.npz        train.npz and anchors.npz again after the last bit of every weight was changed,
-    referee.npz        and train.npz in float64: how far rounding moves this framework from itself
+    referee.npz        and train.npz in float64: how far rounding moves this framework from itself; empty where the
+                       framework offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
 """
 
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import Arrays, save_arrays
+from parity.align.files import Arrays, names, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_steps
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
@@ -45,13 +46,6 @@ from parity.train.train import framework_of
 from parity.weights import formats
 
 OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
-OPTIONAL = (
-    "anchors.npz",
-    "final.npz",
-    "nudged.npz",
-    "nudged_anchors.npz",
-    "referee.npz",
-)  # of the folder, beside probe.json
 BATCHES = 3  # training batches that are compared; one more step would repeat the same code
 
 
@@ -74,7 +68,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     settings = load_run(args.config)
     out, reference = Path(args.out), Path(args.reference) if args.reference else None
     framework = framework_of(settings, framework_class, args.config)
-    for name in ("probe.json", *OPTIONAL):  # an earlier one must not vouch for what is written from here on
+    for name in names(reference=True, trajectory=True):  # an earlier one must not vouch for this one
         (out / name).unlink(missing_ok=True)
     data, validation = engine.train_loader(settings), engine.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
@@ -120,9 +114,9 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         states = Arrays(out / "states.npz")
         save_arrays(out / "nudged.npz", record_steps(framework, settings, steps, shaken, states, nudge)[0])
         referee = referee_of(settings, framework_class)
-        if referee is not None:
-            save_arrays(out / "referee.npz", record_steps(referee, settings, steps, shaken, states)[0])
-        del referee
+        doubled = {} if referee is None else record_steps(referee, settings, steps, shaken, states)[0]
+        save_arrays(out / "referee.npz", doubled)
+        del referee, doubled
     del arrays, passed
 
     if args.trajectory:

@@ -7,7 +7,7 @@ import yaml
 from torch import nn
 
 from parity import cli
-from parity.align.files import Probe
+from parity.align.files import Probe, names
 from parity.align.ladder import climb, failures
 from parity.align.shake import shake
 from parity.config.models import model_config
@@ -73,6 +73,20 @@ def test_two_equal_probes_pass_every_rung(inputs, reference, tmp_path):
     forward = alignment["rungs"][3]
     assert forward["details"]["modules"] == forward["details"]["fed"] > 200
     assert alignment["rungs"][7]["details"]["undetermined_share"] < 0.01
+
+
+LOGS = {"trajectory.jsonl", "shadow.jsonl"}  # for people; no other job opens them
+
+
+def test_a_probe_writes_the_files_that_the_workflow_declares(inputs, reference, tmp_path):
+    single = type("Single", (TorchFramework,), {"dtypes": ("float32",)})
+    fed = ("--reference", str(reference.folder))
+    second = probe(inputs, TorchFramework, tmp_path / "second", *fed)
+    short = probe(inputs, single, tmp_path / "short", "--trajectory", "0")
+    for found, kind in ((reference, (True, True)), (second, (False, True)), (short, (True, False))):
+        assert {file.name for file in found.folder.iterdir()} - LOGS == set(names(*kind))
+    assert reference.referee is not None
+    assert short.referee is None and short.nudged is not None
 
 
 def test_a_wrong_epsilon_in_one_norm_is_named(inputs, reference, tmp_path):

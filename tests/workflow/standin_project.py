@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from parity.align.files import names  # noqa: E402
 from parity.report.index import FIGURES, TABLES  # noqa: E402
 
 ENV_FILE = "channels: [conda-forge]\ndependencies:\n  - python={}.{}\n  - pip:\n      - pip\n".format(*sys.version_info)
@@ -23,6 +24,7 @@ import json, os, sys, time
 from pathlib import Path
 if False:
     import parity.cli
+PROBES = {probes}
 begun = time.time()
 verb, given = sys.argv[1], dict(zip(sys.argv[2::], sys.argv[3::]))
 out = Path(given["--out"] if "--out" in given else given["--output"])
@@ -33,15 +35,17 @@ if verb == "train":
     with open(out / "metrics.jsonl", "a") as log:
         print(json.dumps({"resumed": resumed}), file=log)
     (out / "checkpoints/step").touch()
+    (out / "best.safetensors").touch()
     if not resumed and "STANDIN_KILLED" in os.environ:
         os.kill(os.getpid(), 9)
     while not resumed and "STANDIN_WAITS" in os.environ:
         time.sleep(0.2)
     if f"framework: {os.environ.get('STANDIN_FAILS')}\\n" in Path(given["--config"]).read_text():
         sys.exit("stand-in: told to fail")
-    files = [out / name for name in ("last.safetensors", "ema.safetensors", "coco.json", "detections.json", "run.json")]
+    average = [] if "ema: null" in Path(given["--config"]).read_text() else ["ema.safetensors"]
+    files = [out / name for name in ("last.safetensors", *average, "coco.json", "detections.json", "run.json")]
 if verb == "probe":
-    files = [out / "probe.json"]
+    files = [out / name for name in PROBES["--reference" not in given, given["--trajectory"] != "0"]]
 for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}")
@@ -54,6 +58,8 @@ if "STANDIN_SPANS" in os.environ:
     with open(os.environ["STANDIN_SPANS"], "a") as log:
         print(json.dumps([verb, begun, time.time()]), file=log)
 '''
+
+PROBES = {(first, trajectory): names(first, trajectory) for first in (True, False) for trajectory in (True, False)}
 
 SCRIPT = '''"""Stands in for a script: writes its outputs."""
 import sys
@@ -96,6 +102,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("Snakefile", "workflow", "config", "envs", "parity", "reports"):
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -113,7 +120,7 @@ class Project:
             (package / "__init__.py").touch()
             for name in ("rtdetr", "fakedet"):
                 (package / f"models/{name}.py").touch()
-            (package / "__main__.py").write_text(FRAMEWORK)
+            (package / "__main__.py").write_text(FRAMEWORK.replace("{probes}", repr(PROBES)))
             (folder / f"envs/{framework}.yaml").write_text(f"# {framework}\n{ENV_FILE}")
         for name, outputs in (SCRIPTS | {"align": None}).items():
             script = folder / f"workflow/scripts/{name}.py"
@@ -130,12 +137,12 @@ class Project:
         Path(workflow_env).parent.mkdir()
         Path(workflow_env).symlink_to(sys.prefix)
 
-    def snakemake(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        """Run Snakemake in the project; stdout and stderr come back as one text."""
+    def snakemake(self, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+        """Run Snakemake in the project, or in `cwd`; stdout and stderr come back as one text."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
         return subprocess.run(
             command,
-            cwd=self.folder,
+            cwd=cwd or self.folder,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

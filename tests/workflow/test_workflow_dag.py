@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REPORT = {"collect": 1, "figures": 1, "report": 1}
 CROSS = {"cross_config": 2, "cross_predict": 2, "cross_evaluate": 2}
 LADDER = {"align": 1, "publish_alignment": 1}
-ALIGN = {"align_config": 2, "probe": 2, **LADDER, "gate": 1}
+ALIGN = {"align_config": 2, "probe": 1, "probe_other": 1, **LADDER, "gate": 1}
 DEFAULT = {
     "dataset": 1,
     "weights": 1,
@@ -72,9 +72,10 @@ def test_one_framework_needs_nothing_of_the_other(empty_project):
         "weights": 1,
         "convert": 1,
         "publish_weights": 1,
-        **ALIGN,
         "align_config": 1,
         "probe": 1,
+        **LADDER,
+        "gate": 1,
         "run_config": 1,
         "train": 1,
         "profile_config": 2,
@@ -134,6 +135,7 @@ def test_the_table_of_overrides_names_every_promised_one():
 def test_an_override_triggers_the_jobs_that_the_readme_states(done_project, override, weights, probe, train, profile):
     jobs = done_project.jobs("--config", override)
     stated = {"weights": int(weights), "probe": int(probe), "train": int(train), "profile": int(profile)}
+    jobs["probe"] = jobs.get("probe", 0) + jobs.get("probe_other", 0)
     assert {rule: jobs.get(rule, 0) for rule in stated} == stated
     assert jobs["report"] == 1
 
@@ -161,7 +163,7 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
         jobs = done_project.jobs()
         text = done_project.snakemake("-n").stdout
     assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 2, 2)
-    assert (jobs["probe"], jobs["gate"]) == (1, 1)
+    assert (jobs.get("probe", 0), jobs["probe_other"], jobs["gate"]) == (0, 1, 1)
     assert "weights" not in jobs
     assert "Training rtdetr in jittor" in text and "Training rtdetr in torch" not in text
     assert done_project.jobs() == {}
@@ -213,7 +215,7 @@ def test_the_gate_and_how_far_the_ladder_goes_retrain_nothing(done_project, tmp_
     assert done_project.jobs("--configfile", str(overlay)) == REPORT
     overlay.write_text("align: {trajectory_steps: 20}\n")
     jobs = done_project.jobs("--configfile", str(overlay))
-    assert jobs["probe"] == 2 and "train" not in jobs and "cross_predict" not in jobs
+    assert (jobs["probe"], jobs["probe_other"]) == (1, 1) and "train" not in jobs and "cross_predict" not in jobs
 
 
 def test_going_back_costs_only_the_report(project):
@@ -253,6 +255,78 @@ def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):
     assert resumed(metrics) == [False, True]
     assert project.snakemake("--forcerun", "train", *arguments).returncode == 0
     assert resumed(metrics) == [False]
+
+
+FED = {"eval.npz", "states.npz", "anchor_states.npz", "final.safetensors"}  # what the second probe opens of the first's
+OPENED = {"probe.json", "batches.npz", "eval.npz", "train.npz", "anchors.npz", "final.npz"}  # by align, of both
+
+
+def declared(project, rule: str, config: str = "framework=") -> set[str]:
+    """Names of the files that a rule makes, as a dry run from nothing shows them."""
+    text = project.snakemake("-n", "--config", config).stdout
+    outputs = re.findall(rf"^rule {rule}:\n    input: .*\n    output: (.*)$", text, re.M)
+    return {Path(file).name for file in outputs[0].split(", ")}
+
+
+def test_a_probe_declares_what_others_open(empty_project):
+    first, second = declared(empty_project, "probe"), declared(empty_project, "probe_other")
+    assert second == OPENED
+    assert first == OPENED | FED | {"nudged.npz", "nudged_anchors.npz", "referee.npz"}
+    alone = declared(empty_project, "probe", "framework=torch")
+    assert alone == first - {"anchors.npz", "final.npz", "anchor_states.npz", "final.safetensors", "nudged_anchors.npz"}
+
+
+@contextmanager
+def deleted(file: Path):
+    """A file is gone as long as the block lasts."""
+    kept = file.with_name(f"{file.name}.kept")
+    file.rename(kept)
+    try:
+        yield
+    finally:
+        kept.rename(file)
+
+
+@pytest.mark.parametrize(
+    ("place", "reader", "made_again"),
+    [
+        ("alignment/*/torch/final.safetensors", "probe_other", {"probe": 1, "probe_other": 1, **LADDER, "gate": 1}),
+        ("alignment/*/torch/referee.npz", "align", {"probe": 1, "probe_other": 1, **LADDER, "gate": 1}),
+        ("alignment/*/jittor/anchors.npz", "align", {"probe_other": 1, **LADDER, "gate": 1}),
+        ("runs/torch/*/ema.safetensors", "cross_predict", {"train": 1, "cross_predict": 2, "cross_evaluate": 2}),
+        ("runs/jittor/*/detections.json", "collect", {"train": 1, "cross_predict": 1, "cross_evaluate": 1}),
+    ],
+)
+def test_a_deleted_file_is_noticed_and_made_again_for_what_reads_it(done_project, place, reader, made_again):
+    (file,) = (done_project.folder / "results/rtdetr").glob(place)
+    name = str(file.relative_to(done_project.folder))
+    with deleted(file):
+        assert f"{name}: was made and is gone" in done_project.snakemake("-n").stdout
+        assert set(done_project.jobs(name)) <= {"probe", "probe_other", "train"} and done_project.jobs(name)
+        assert done_project.jobs("results/rtdetr/report.md", "--forcerun", reader) == made_again | REPORT
+    assert "is gone" not in done_project.snakemake("-n").stdout
+
+
+def test_averaged_weights_come_back_and_where_there_are_none_none_are_asked_for(project, tmp_path):
+    arguments = ("--until", "train", "train_unaveraged", "--config", "framework=torch")
+    assert project.snakemake(*arguments).returncode == 0
+    (average,) = project.folder.glob("results/rtdetr/runs/torch/*/ema.safetensors")
+    average.unlink()
+    assert project.snakemake(*arguments).returncode == 0
+    assert average.exists()
+    overlay = tmp_path / "model.yaml"
+    overlay.write_text("models: {rtdetr: {train: {ema: null, evaluate_with_ema: false}}}\n")
+    run = project.snakemake(*arguments, "--configfile", str(overlay))
+    assert run.returncode == 0, run.stdout
+    assert len(list(project.folder.glob("results/rtdetr/runs/torch/*/last.safetensors"))) == 2
+    assert list(project.folder.glob("results/rtdetr/runs/torch/*/ema.safetensors")) == [average]
+
+
+def test_what_an_interrupted_run_continues_from_survives_its_failure(project):
+    arguments = ("--until", "train", "--config", "framework=torch")
+    assert project.snakemake(*arguments, STANDIN_FAILS="torch").returncode == 1
+    (folder,) = (project.folder / "results/rtdetr/runs/torch").iterdir()
+    assert {"metrics.jsonl", "best.safetensors", "checkpoints"} <= {file.name for file in folder.iterdir()}
 
 
 def test_a_folder_of_another_configuration_is_refused(empty_project):

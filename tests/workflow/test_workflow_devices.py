@@ -34,7 +34,7 @@ def cards(tmp_path, monkeypatch):
 
 
 def job(device: str, log: Path, code: str = SHOW, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, str(SCRIPTS / "with_log.py"), "--device", device, str(log), sys.executable, "-c", code]
+    command = [sys.executable, str(SCRIPTS / "run_job.py"), "--device", device, str(log), "-c", code]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=os.environ | environment, text=True, stdout=pipe, stderr=subprocess.STDOUT)
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import run_job
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
 
@@ -17,25 +18,48 @@ def call(script: str, *arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
-def test_with_log_shows_and_keeps_output_and_passes_the_status_on(tmp_path):
+def test_a_job_shows_and_keeps_output_and_passes_the_status_on(tmp_path):
     code = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
-    run = call("with_log.py", tmp_path / "a/job.log", sys.executable, "-c", code)
+    run = call("run_job.py", tmp_path / "a/job.log", "-c", code)
     assert run.returncode == 3
     assert (tmp_path / "a/job.log").read_text() == "out\nerr\n"
     assert run.stderr == "out\nerr\n"
 
 
-def test_with_log_gives_the_command_a_terminal_where_there_is_one(tmp_path):
+def test_a_job_gives_the_command_a_terminal_where_there_is_one(tmp_path):
     code = "import sys; sys.stderr.write('1/2\\r2/2\\n'); print(sys.stderr.isatty())"
     _reader, terminal = pty.openpty()
-    command = [sys.executable, str(SCRIPTS / "with_log.py"), str(tmp_path / "job.log"), sys.executable, "-c", code]
+    command = [sys.executable, str(SCRIPTS / "run_job.py"), str(tmp_path / "job.log"), "-c", code]
     assert subprocess.run(command, stderr=terminal).returncode == 0
     assert (tmp_path / "job.log").read_text() == "2/2\nTrue\n"
 
 
-def test_with_log_reports_a_killed_command_as_a_shell_does(tmp_path):
-    run = call("with_log.py", tmp_path / "job.log", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+def test_a_job_reports_a_killed_command_as_a_shell_does(tmp_path):
+    run = call("run_job.py", tmp_path / "job.log", "-c", "import os; os.kill(os.getpid(), 9)")
     assert run.returncode == 137
+
+
+def test_a_quiet_job_is_in_the_log_alone_after_what_was_there(tmp_path):
+    (tmp_path / "job.log").write_text("before\n")
+    run = call("run_job.py", "--quiet", tmp_path / "job.log", "-c", "print('said')")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert (tmp_path / "job.log").read_text() == "before\nsaid\n"
+
+
+def test_a_script_of_the_folder_is_called_by_its_name(tmp_path):
+    run = call("run_job.py", tmp_path / "job.log", "evaluate.py", "--help", cwd=tmp_path)
+    assert run.returncode == 0 and "pycocotools" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "spin"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
+)
+def test_a_job_finds_the_project_and_does_not_spin_unless_the_user_says_so(given, spin):
+    got = run_job.environment(3, {"PYTHONPATH": "elsewhere", **given})
+    wanted = given | {"PYTHONPATH": str(SCRIPTS.parents[1]), "OMP_NUM_THREADS": "3"}
+    assert got == wanted | ({"GOMP_SPINCOUNT": spin} if spin else {})
+    assert "OMP_NUM_THREADS" not in run_job.environment(None, given)
 
 
 def test_checkpoints_stay_for_the_same_code_only(tmp_path):

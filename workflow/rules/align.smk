@@ -4,49 +4,47 @@
 
 rule align_config:
     output:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/{{framework}}.run.yaml",
+        f"{ALIGNMENT}/{{framework}}.run.yaml",
     log:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/{{framework}}.run_config.log",
+        f"{ALIGNMENT}/{{framework}}.run_config.log",
     conda:
         "../../envs/workflow.yaml"
     resources:
-        workers=config["workers"],
-        log_seconds=config["log_seconds"],
+        # Resources, because unlike params they are no reason to run again.
+        **{key: config[key] for key in MACHINE_KEYS},
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         settings=align_yaml,
     message:
         "Writing the configuration that {wildcards.framework} is aligned with."
     shell:
-        "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q}"
-        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
+        "{params.job} --quiet {log:q} write_run_config.py --settings {params.settings:q} --out {output:q}"
+        " --workers {resources.workers} --log-seconds {resources.log_seconds}"
+        " --checkpoint-minutes {resources.checkpoint_minutes} --keep-checkpoints {resources.keep_checkpoints}"
 
 
 rule probe:
+    """The first framework. Every other one is compared with it, and is fed what this one wrote."""
     input:
         unpack(probe_requirements),
         config=rules.align_config.output[0],
         sources=lambda w: framework_sources(w.framework, w.model, "probe"),
     output:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/{{framework}}/probe.json",
+        [f"{ALIGNMENT}/{{framework}}/{name}" for name in probe_names(FRAMEWORKS[0])],
     log:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/{{framework}}.log",
+        f"{ALIGNMENT}/{{framework}}.log",
     benchmark:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/{{framework}}.benchmark.tsv"
+        f"{ALIGNMENT}/{{framework}}.benchmark.tsv"
+    wildcard_constraints:
+        framework=FRAMEWORKS[0],
     conda:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
     resources:
-        gpu=GPU,
-        device=config["device"],
-        turn=1 - GPU,
-        mem_mb=lambda w, attempt: 6000 * attempt,
+        **ON_CARD,
+        mem_mb=memory(6000),
     params:
-        root=os.path.relpath(ROOT),
-        python=lambda w: python(w.framework),
-        weights=lambda w: f"{weights_dir(w.model, config['seeds'][0])}/init.safetensors",
+        job=lambda w: job(w.framework),
         folder=lambda w, output: os.path.dirname(output[0]),
         reference=probe_reference,
         align=probe_arguments(),
@@ -54,34 +52,39 @@ rule probe:
     message:
         "Recording what {wildcards.framework} computes with {wildcards.model}, from layers to a short training."
     shell:
-        "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
-        " {params.python} -m {wildcards.framework}_impl probe --config {input.config} --weights {params.weights}"
-        " --out {params.folder} {params.reference} {params.align}"
+        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
+        " -m {wildcards.framework}_impl probe --config {input.config:q} --weights {input.weights:q}"
+        " --out {params.folder:q} {params.reference:q} {params.align}"
+
+
+use rule probe as probe_other with:
+    output:
+        [f"{ALIGNMENT}/{{framework}}/{name}" for name in probe_names(FRAMEWORKS[-1])],
+    wildcard_constraints:
+        framework="|".join(FRAMEWORKS[1:]) or "none",
 
 
 rule align:
     input:
-        lambda w: [f"{alignment_dir(w.model)}/{framework}/probe.json" for framework in FRAMEWORKS],
+        lambda w: [file for framework in FRAMEWORKS for file in probe_files(w.model, framework)],
         sources=sources("workflow/scripts/align.py"),
     output:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/alignment.json",
+        f"{ALIGNMENT}/alignment.json",
     log:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/align.log",
+        f"{ALIGNMENT}/align.log",
     benchmark:
-        f"{RESULTS}/{{model}}/alignment/{{alignment_id}}/align.benchmark.tsv"
+        f"{ALIGNMENT}/align.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         probes=lambda w: align_arguments(w.model),
     message:
         "Comparing what the frameworks compute with {wildcards.model}, rung by rung."
     shell:
-        "{params.python} {params.root}/workflow/scripts/align.py {params.probes} --out {output} > {log} 2>&1"
+        "{params.job} --quiet {log:q} align.py {params.probes:q} --out {output:q}"
 
 
 rule publish_alignment:
@@ -97,7 +100,7 @@ rule publish_alignment:
     message:
         "Publishing the alignment of {wildcards.model}."
     shell:
-        "cp {input} {output} 2> {log}"
+        "cp {input:q} {output:q} 2> {log:q}"
 
 
 rule gate:
@@ -113,11 +116,9 @@ rule gate:
     conda:
         "../../envs/workflow.yaml"
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         off="" if config["align"]["gate"] else "--off",
     message:
         "Deciding whether {wildcards.model} may be trained."
     shell:
-        "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
-        " {params.python} {params.root}/workflow/scripts/gate.py --alignment {input.alignment} --out {output} {params.off}"
+        "{params.job} {log:q} gate.py --alignment {input.alignment:q} --out {output:q} {params.off}"

@@ -2,6 +2,7 @@
 import ast
 import json
 import os
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "workflow/scripts")]
 import devices
 import stale_locks
 import workflow_config
+from parity import compiler
+from parity.align import files as probe_folder
 from parity.config import ids, models
 from parity.config.resolve import resolve
 from parity.config.run import MACHINE_KEYS
@@ -59,6 +62,15 @@ GPU = int(config["device"] != "cpu")  # cards that a job of a framework needs
 MEASURE = {key: config["profile"][key] for key in ("images", "steps", "warmup")}
 SELECTED = config["selected"]  # the models of the summary
 DATASET = f"{RESULTS}/data/{ids.dataset_id(SETTINGS.data)}"
+RUN = f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}"
+ALIGNMENT = f"{RESULTS}/{{model}}/alignment/{{alignment_id}}"
+# What every job of a framework asks for: one card, or its turn on the CPU, where two jobs would slow each other down.
+ON_CARD = {"gpu": GPU, "device": config["device"], "turn": 1 - GPU}
+
+
+def memory(megabytes):
+    """The resource `mem_mb` of a rule: more with every attempt."""
+    return lambda wildcards, attempt: megabytes * attempt
 
 
 wildcard_constraints:
@@ -108,6 +120,27 @@ def weights_dir(model, seed):
 def final_weights(model):
     """Name of the weights that a run is judged by: the averaged ones where it is validated with them."""
     return "ema.safetensors" if resolved(model).train.judged_by_ema else "last.safetensors"
+
+
+def averaged(model):
+    """Whether the runs of a model end with averaged weights; None where the configuration does not fit the model."""
+    try:
+        return resolve(SETTINGS, model).train.ema is not None
+    except UserError:
+        return None
+
+
+# An output cannot depend on the model, so the rule `train` exists twice. Each is for the models that match.
+AVERAGED, UNAVERAGED = (
+    "|".join(model for model in models.model_names() if averaged(model) is kind) or "none"
+    for kind in (True, False)
+)
+TRAINED = {
+    "manifest": f"{RUN}/run.json",
+    "coco": f"{RUN}/coco.json",
+    "detections": f"{RUN}/detections.json",
+    "last": f"{RUN}/last.safetensors",
+}
 
 
 def others(framework):

@@ -15,14 +15,12 @@ if FETCH.get("download"):
         conda:
             "../../envs/workflow.yaml"
         params:
-            root=os.path.relpath(ROOT),
-            python=python("workflow"),
+            job=job("workflow"),
             data=json.dumps(config["data"] | FETCH),
         message:
             "Fetching what is missing of {config[data][source]} from its official place."
         shell:
-            "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
-            " {params.python} {params.root}/workflow/scripts/download_data.py --data {params.data:q}"
+            "{params.job} {log:q} download_data.py --data {params.data:q}"
 
 
 rule dataset:
@@ -40,15 +38,13 @@ rule dataset:
     resources:
         mem_mb=2000,
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         data=json.dumps(config["data"]),
         folder=lambda w, output: os.path.dirname(output[0]),
     message:
         "Preparing the dataset in {params.folder}."
     shell:
-        "{params.python} {params.root}/workflow/scripts/with_log.py {log}"
-        " {params.python} {params.root}/workflow/scripts/make_dataset.py --data {params.data:q} --out {params.folder}"
+        "{params.job} {log:q} make_dataset.py --data {params.data:q} --out {params.folder:q}"
 
 
 rule preview:
@@ -66,10 +62,9 @@ rule preview:
     resources:
         mem_mb=2000,
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         settings=preview_settings,
     message:
         "Drawing augmented training samples of {wildcards.model}."
     shell:
-        "{params.python} {params.root}/workflow/scripts/preview.py --settings {params.settings:q} --out {output} 2> {log}"
+        "{params.job} --quiet {log:q} preview.py --settings {params.settings:q} --out {output:q}"

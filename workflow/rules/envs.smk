@@ -1,6 +1,7 @@
 # The environments. With --use-conda Snakemake deploys envs/<env>.yaml. Without it, or where there is no conda command,
 # the same file becomes the virtualenv .venvs/<env>-<hash of the file> before the first job starts. That is done outside
 # of the DAG, as conda environments are: deleting or rebuilding an environment makes no result stale.
+import shlex
 import shutil
 import subprocess
 
@@ -20,18 +21,32 @@ if USE_CONDA and LOCK.exists():
 
 
 def python(env):
-    """The interpreter of an environment, for the shell command of a rule."""
+    """The interpreter of an environment, relative to the working directory."""
     return "python" if USE_CONDA else os.path.relpath(venv_path(ROOT / f"envs/{env}.yaml") / "bin/python")
+
+
+def job(env):
+    """How the shell command of every rule begins: run_job.py in an environment, quoted for the shell. What follows are
+    its options, the log, and the program (see run_job.py)."""
+    return shlex.join([python(env), os.path.relpath(ROOT / "workflow/scripts/run_job.py")])
+
+
+def environments(jobs):
+    """Names of the environments that jobs run in, by what their commands begin with."""
+    begins = {job("workflow"): "workflow"} | {job(name): name for name in ("torch", "jittor")}
+    return sorted({begins[given] for given in {each.params.get("job") for each in jobs} & set(begins)})
 
 
 onstart:
     if not USE_CONDA:
         # Only what the jobs ahead need: `framework=jittor` builds no PyTorch environment.
-        for path in sorted({job.params.get("python") for job in workflow.dag.needrun_jobs()} - {None}):
-            target = Path(path).parents[1]
-            spec = ROOT / "envs" / f"{target.name.rpartition('-')[0]}.yaml"
+        needed = environments(workflow.dag.needrun_jobs())
+        if "jittor" in needed and workflow.local_exec and (lack := compiler.lacking()):
+            refuse(lack)
+        for name in needed:
+            spec = ROOT / f"envs/{name}.yaml"
             try:
                 maker = ROOT / "workflow/scripts/make_venv.py"
-                subprocess.run([sys.executable, maker, spec, target.absolute()], check=True)
+                subprocess.run([sys.executable, maker, spec, venv_path(spec)], check=True)
             except subprocess.CalledProcessError as error:
                 refuse(f"{os.path.relpath(spec)}: the environment could not be built (see above)")

@@ -12,14 +12,12 @@ rule collect:
     conda:
         "../../envs/workflow.yaml"
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         settings=lambda w: json.dumps(comparison(w)),
     message:
         "Noting what the report of {wildcards.model} compares."
     shell:
-        "{params.python} {params.root}/workflow/scripts/collect.py --settings {params.settings:q} --out {output}"
-        " > {log} 2>&1"
+        "{params.job} --quiet {log:q} collect.py --settings {params.settings:q} --out {output:q}"
 
 
 rule figures:
@@ -46,13 +44,11 @@ rule figures:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         folder=lambda w, input: os.path.dirname(input.comparison),
     message:
         "Drawing the figures of {wildcards.model}."
     shell:
-        "{params.python} {params.root}/workflow/scripts/make_figures.py --comparison {input.comparison}"
-        " --out {params.folder} > {log} 2>&1"
+        "{params.job} --quiet {log:q} make_figures.py --comparison {input.comparison:q} --out {params.folder:q}"

@@ -72,26 +72,40 @@ def probe_requirements(wildcards):
     needs = {"manifest": f"{DATASET}/manifest.json"}
     needs["weights"] = f"{weights_dir(wildcards.model, config['seeds'][0])}/init.safetensors"
     if wildcards.framework != FRAMEWORKS[0]:
-        needs["reference"] = f"{alignment_dir(wildcards.model)}/{FRAMEWORKS[0]}/probe.json"
+        needs["reference"] = probe_files(wildcards.model, FRAMEWORKS[0])
     return needs
 
 
+def trajectory_steps():
+    """Steps of training that a probe records. One framework alone has nobody to compare a training with."""
+    return config["align"]["trajectory_steps"] if len(FRAMEWORKS) > 1 else 0
+
+
+def probe_names(framework):
+    """Names of the files that the probe of a framework writes and others read; probe.json is the first."""
+    return probe_folder.names(reference=framework == FRAMEWORKS[0], trajectory=trajectory_steps() > 0)
+
+
+def probe_files(model, framework):
+    """The files of a probe."""
+    return [f"{alignment_dir(model)}/{framework}/{name}" for name in probe_names(framework)]
+
+
 def probe_reference(wildcards, input):
-    """The option that names the first framework's folder."""
-    return f"--reference {os.path.dirname(input.reference)}" if "reference" in input.keys() else ""
+    """The option that names the first framework's folder, for the others."""
+    return ["--reference", os.path.dirname(input.reference[0])] if "reference" in input.keys() else []
 
 
 def probe_arguments():
-    """How far a probe goes. One framework alone has nobody to compare a training with."""
+    """How far a probe goes."""
     align = config["align"]
-    steps = align["trajectory_steps"] if len(FRAMEWORKS) > 1 else 0
-    return f"--images {align['images']} --steps {align['steps']} --trajectory {steps}"
+    return f"--images {align['images']} --steps {align['steps']} --trajectory {trajectory_steps()}"
 
 
 def align_arguments(model):
     """The folders that are compared."""
-    names = ("first", "second")
-    return " ".join(f"--{name} {alignment_dir(model)}/{fw}" for name, fw in zip(names, FRAMEWORKS))
+    names = ("--first", "--second")
+    return [word for name, fw in zip(names, FRAMEWORKS) for word in (name, f"{alignment_dir(model)}/{fw}")]
 
 
 # ---- training, and the same weights in the other framework
@@ -136,6 +150,35 @@ def train_requirements(wildcards):
     if framework == "jittor":
         needs["conversion"] = f"{folder}/conversion.json"
     return needs
+
+
+def trained_weights(wildcards):
+    """The weights that a run is judged by."""
+    folder = f"{RESULTS}/{wildcards.model}/runs/{wildcards.framework}/{wildcards.run}"
+    return f"{folder}/{final_weights(wildcards.model)}"
+
+
+def trained_files(model, framework, seed):
+    """What the training of a run makes."""
+    names = [Path(file).name for file in TRAINED.values()] + (["ema.safetensors"] if averaged(model) else [])
+    return [f"{run_dir(model, framework, seed)}/{name}" for name in names]
+
+
+def lost():
+    """Files that were made and are gone, while others of the same job are there."""
+    jobs = []
+    for model in models.model_names():
+        if os.path.isdir(f"{RESULTS}/{model}") and averaged(model) is not None:
+            jobs += [probe_files(model, framework) for framework in FRAMEWORKS]
+            jobs += [trained_files(model, framework, seed) for framework in FRAMEWORKS for seed in config["seeds"]]
+    gone = [[file for file in files if not os.path.exists(file)] for files in jobs]
+    return sorted(file for files, missing in zip(jobs, gone) if len(missing) < len(files) for file in missing)
+
+
+if workflow.is_main_process:
+    # Snakemake makes a file again when a job that reads it has to run. It says nothing where all those are finished.
+    for file in lost():
+        logger.warning(f"{file}: was made and is gone; made again when a job reads it, or by naming it as the target.")
 
 
 # ---- profile
@@ -216,7 +259,7 @@ def reproduce(model):
             f" --out {folder}{reference} {probe_arguments()}"
         )
     commands["align"] = (
-        f"{python('workflow')} {os.path.relpath(ROOT)}/workflow/scripts/align.py {align_arguments(model)}"
+        f"{python('workflow')} {os.path.relpath(ROOT)}/workflow/scripts/align.py {shlex.join(align_arguments(model))}"
         f" --out {alignment_dir(model)}/alignment.json --strict"
     )
     for setting in profile_settings():

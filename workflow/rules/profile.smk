@@ -2,27 +2,15 @@
 # that no other job runs beside it, and uses as many threads as training does.
 
 
-rule profile_config:
+use rule align_config as profile_config with:
     output:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run.yaml",
     log:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run_config.log",
-    conda:
-        "../../envs/workflow.yaml"
-    resources:
-        # Resources, because unlike params they are no reason to run again.
-        workers=config["workers"],
-        log_seconds=config["log_seconds"],
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
         settings=profile_yaml,
     message:
         "Writing the configuration of the measurement of {wildcards.setting}."
-    shell:
-        "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q}"
-        " --workers {resources.workers} --log-seconds {resources.log_seconds} --out {output} 2> {log}"
 
 
 rule profile:
@@ -44,13 +32,10 @@ rule profile:
         lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
     threads: lambda w: workflow.resource_settings.cores or config["threads"]
     resources:
-        gpu=GPU,
-        device=config["device"],
-        turn=1 - GPU,
-        mem_mb=lambda w, attempt: 6000 * attempt,
+        **ON_CARD,
+        mem_mb=memory(6000),
     params:
-        root=os.path.relpath(ROOT),
-        python=lambda w: python(framework_of(w.setting)),
+        job=lambda w: job(framework_of(w.setting)),
         framework=lambda w: framework_of(w.setting),
         operators=lambda w: "--ops stock" if w.setting == "jittor-stock" else "",
         profile=MEASURE,
@@ -58,11 +43,10 @@ rule profile:
     message:
         "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}; nothing else runs meanwhile."
     shell:
-        "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
-        " {params.python} -m {params.framework}_impl profile --config {input.config} --weights {input.weights}"
+        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
+        " -m {params.framework}_impl profile --config {input.config:q} --weights {input.weights:q}"
         " --setting {wildcards.setting} {params.operators} --images {params.profile[images]}"
-        " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output}"
+        " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output:q}"
 
 
 rule publish_profile:
@@ -80,4 +64,4 @@ rule publish_profile:
     message:
         "Publishing the measurements of {wildcards.model}."
     shell:
-        "(rm -f {params.folder}/*.json && cp {input} {params.folder}/ && printf '%s\\n' {input} > {output}) 2> {log}"
+        "(rm -f {params.folder:q}/*.json && cp {input:q} {params.folder:q}/ && printf '%s\\n' {input:q} > {output:q}) 2> {log:q}"

@@ -33,13 +33,11 @@ rule report:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         folder=lambda w, input: os.path.dirname(input.comparison),
     message:
         "Writing the report of {wildcards.model}."
     shell:
-        "{params.python} {params.root}/workflow/scripts/make_report.py --comparison {input.comparison}"
-        " --out {params.folder} > {log} 2>&1"
+        "{params.job} --quiet {log:q} make_report.py --comparison {input.comparison:q} --out {params.folder:q}"

@@ -38,13 +38,11 @@ rule summary:
     conda:
         "../../envs/workflow.yaml"
     resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
+        mem_mb=memory(2000),
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
+        job=job("workflow"),
         folder=lambda w, output: os.path.dirname(output.markdown),
     message:
         "Setting {input.comparisons} side by side."
     shell:
-        "{params.python} {params.root}/workflow/scripts/make_summary.py --comparisons {input.comparisons}"
-        " --out {params.folder} > {log} 2>&1"
+        "{params.job} --quiet {log:q} make_summary.py --comparisons {input.comparisons:q} --out {params.folder:q}"

@@ -2,31 +2,15 @@
 # an earlier configuration finds the earlier run finished.
 
 
-rule run_config:
+use rule align_config as run_config with:
     output:
-        f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/run.yaml",
+        f"{RUN}/run.yaml",
     log:
-        f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/run_config.log",
-    conda:
-        "../../envs/workflow.yaml"
-    resources:
-        # Resources, because unlike params they are no reason to run again.
-        workers=config["workers"],
-        log_seconds=config["log_seconds"],
-        checkpoint_minutes=config["checkpoint_minutes"],
-        keep_checkpoints=config["keep_checkpoints"],
+        f"{RUN}/run_config.log",
     params:
-        root=os.path.relpath(ROOT),
-        python=python("workflow"),
         settings=run_yaml,
     message:
         "Writing the configuration of run {wildcards.run} in {wildcards.framework}."
-    shell:
-        "{params.python} {params.root}/workflow/scripts/write_run_config.py"
-        " --settings {params.settings:q}"
-        " --workers {resources.workers} --log-seconds {resources.log_seconds}"
-        " --checkpoint-minutes {resources.checkpoint_minutes} --keep-checkpoints {resources.keep_checkpoints}"
-        " --out {output} 2> {log}"
 
 
 rule train:
@@ -35,35 +19,37 @@ rule train:
         config=rules.run_config.output[0],
         sources=lambda w: framework_sources(w.framework, w.model, "train"),
     output:
-        # metrics.jsonl and checkpoints/ are no outputs: Snakemake would delete them with a failed job, and an interrupted
-        # run continues from them. run.json is written last.
-        manifest=f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/run.json",
-        coco=f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/coco.json",
-        detections=f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/detections.json",
-        last=f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/last.safetensors",
+        # Snakemake deletes the outputs of a job that failed. What an interrupted run continues from is therefore none of
+        # them: checkpoints/, metrics.jsonl, and best.safetensors, which no later epoch may write again.
+        **TRAINED,
+        average=f"{RUN}/ema.safetensors",
     log:
-        f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/train.log",
+        f"{RUN}/train.log",
     benchmark:
-        f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}/train.benchmark.tsv"
+        f"{RUN}/train.benchmark.tsv"
+    wildcard_constraints:
+        model=AVERAGED,
     conda:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
     resources:
-        # One job per card; on the CPU one job at a time (`turn`), because two would slow each other down.
-        gpu=GPU,
-        device=config["device"],
-        turn=1 - GPU,
-        mem_mb=lambda w, attempt: 6000 * attempt,
+        **ON_CARD,
+        mem_mb=memory(6000),
     params:
-        root=os.path.relpath(ROOT),
-        python=lambda w: python(w.framework),
+        job=lambda w: job(w.framework),
         folder=lambda w, output: os.path.dirname(output.manifest),
         threads=config["threads"],
     message:
         "Training {wildcards.model} in {wildcards.framework}, run {wildcards.run}."
     shell:
-        "export PYTHONPATH={params.root} OMP_NUM_THREADS={params.threads};"
-        " {params.python} {params.root}/workflow/scripts/run_folder.py begin {params.folder} {input.sources}"
-        " && {params.python} {params.root}/workflow/scripts/with_log.py --device {resources.device} {log}"
-        " {params.python} -m {wildcards.framework}_impl train --config {input.config} --out {params.folder}"
-        " && {params.python} {params.root}/workflow/scripts/run_folder.py finish {params.folder}"
+        "{params.job} {log:q} run_folder.py begin {params.folder:q} {input.sources:q}"
+        " && {params.job} --device {resources.device} --threads {params.threads} {log:q}"
+        " -m {wildcards.framework}_impl train --config {input.config:q} --out {params.folder:q}"
+        " && {params.job} {log:q} run_folder.py finish {params.folder:q}"
+
+
+use rule train as train_unaveraged with:
+    output:
+        **TRAINED,
+    wildcard_constraints:
+        model=UNAVERAGED,

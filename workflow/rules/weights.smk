@@ -14,10 +14,9 @@ rule weights:
     conda:
         lambda w: str(ROOT / f"envs/{initialiser(w.model, w.seed)}.yaml")
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
     params:
-        root=os.path.relpath(ROOT),
-        python=lambda w: python(initialiser(w.model, w.seed)),
+        job=lambda w: job(initialiser(w.model, w.seed)),
         framework=lambda w: initialiser(w.model, w.seed),
         variant=lambda w: resolved(w.model).variant,
         classes=lambda w: resolved(w.model).options["num_classes"],
@@ -25,11 +24,9 @@ rule weights:
     message:
         "Drawing the initial weights of {wildcards.model} for seed {wildcards.seed}."
     shell:
-        "export PYTHONPATH={params.root};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
-        " {params.python} -m {params.framework}_impl init --model {wildcards.model} --variant {params.variant}"
-        " --num-classes {params.classes} --seed {wildcards.seed} --out {output.weights} {params.arguments:q}"
-        " && echo {params.framework} > {output.author}"
+        "{params.job} {log:q} -m {params.framework}_impl init --model {wildcards.model} --variant {params.variant}"
+        " --num-classes {params.classes} --seed {wildcards.seed} --out {output.weights:q} {params.arguments:q}"
+        " && echo {params.framework} > {output.author:q}"
 
 
 rule convert:
@@ -45,17 +42,14 @@ rule convert:
     conda:
         "../../envs/jittor.yaml"
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
+        mem_mb=memory(4000),
     params:
-        root=os.path.relpath(ROOT),
-        python=python("jittor"),
+        job=job("jittor"),
     message:
         "Converting the initial weights of {wildcards.model} for Jittor, and comparing them tensor by tensor."
     shell:
-        "export PYTHONPATH={params.root};"
-        " {params.python} {params.root}/workflow/scripts/with_log.py {log}"
-        " {params.python} -m jittor_impl convert --input {input} --output {output.weights}"
-        " && mv {output.weights}.report.json {output.report}"
+        "{params.job} {log:q} -m jittor_impl convert --input {input:q} --output {output.weights:q}"
+        " && mv {output.weights:q}.report.json {output.report:q}"
 
 
 rule publish_weights:
@@ -73,4 +67,4 @@ rule publish_weights:
     message:
         "Publishing the initial weights of {wildcards.model}."
     shell:
-        "(cp {input} {params.folder}/ && printf '%s\\n' {input} > {output}) 2> {log}"
+        "(cp {input:q} {params.folder:q}/ && printf '%s\\n' {input:q} > {output:q}) 2> {log:q}"

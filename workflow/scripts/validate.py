@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import run_job
 from make_venv import venv_path
 
 from parity.config.models import ROOT
@@ -45,7 +46,7 @@ def main() -> int:
     annotations = Path(run.data.root) / "annotations/val.json"
     score = [sys.executable, ROOT / "workflow/scripts/evaluate.py", "--annotations", annotations]
     score += ["--detections", found, "--out", out / "coco.json"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(run.threads)}
+    environment = run_job.environment(run.threads, os.environ)
     for command in (predict, score):
         done = subprocess.run([str(part) for part in command], env=environment)
         if done.returncode:
