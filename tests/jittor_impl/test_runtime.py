@@ -82,3 +82,31 @@ def test_an_import_tells_nobody_else_where_its_cache_is():
     code = "import os; home = os.environ['HOME']; import jittor_impl.runtime; print('same', os.environ['HOME'] == home)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=runtime.ROOT)
     assert run.stdout.strip().endswith("same True"), run.stderr
+
+
+def test_jittors_tools_are_named_without_a_space(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime.tempfile, "tempdir", str(tmp_path))
+    assert runtime.tool_paths("/opt/parity/.venvs/jittor") == {}
+    prefix = tmp_path / "my folder/venv"
+    for _ in range(2):  # the second time the link is there
+        paths = runtime.tool_paths(str(prefix))
+        assert list(paths) == ["python_path", "jittor_path"] and not any(" " in path for path in paths.values())
+        link = Path(paths["python_path"]).parents[1]
+        assert link.readlink() == prefix
+
+
+def test_without_a_compiler_a_verb_ends_with_one_line(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "jittor_impl",
+        "init",
+        "--model",
+        "nanodet",
+        "--out",
+        str(tmp_path / "w.safetensors"),
+    ]
+    environment = {"PATH": str(tmp_path), "PYTHONPATH": str(runtime.ROOT), "PARITY_JITTOR_HOME": str(tmp_path)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("g++ is not on PATH; Jittor compiles")

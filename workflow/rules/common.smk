@@ -218,4 +218,5 @@ def framework_sources(framework, model, verb):
     foreign = {name for name in models.model_names() if name != model}
     files = [path.relative_to(ROOT) for path in sorted(package.rglob("*.py"))]
     own = [str(path) for path in files if not foreign & {*path.parts, path.stem}]
-    return sources(VERBS[verb][0].replace(".", "/") + ".py", *own)
+    place = VERBS[verb][0].replace(".", os.sep)
+    return sources(f"{place}.py", *own)

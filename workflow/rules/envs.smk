@@ -26,8 +26,8 @@ def python(env):
 
 
 def job(env):
-    """How the shell command of every rule begins: run_job.py in an environment, quoted for the shell. What follows are
-    its options, the log, and the program (see run_job.py)."""
+    """The start of every shell command, run_job.py in an environment, quoted for the shell. Its options, the log and
+    the program follow (see run_job.py)."""
     return shlex.join([python(env), os.path.relpath(ROOT / "workflow/scripts/run_job.py")])
 
 

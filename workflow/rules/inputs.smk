@@ -243,30 +243,30 @@ def reproduce(model):
     commands = {"everything": whole + (f" --config {' '.join(flat)}" if flat else "")}
     for run in compared_runs(model):
         framework, folder = run["framework"], run["dir"]
-        call = f"{python(framework)} -m {framework}_impl"
+        call = f"{shlex.quote(python(framework))} -m {framework}_impl"
         commands[f"train {framework}, seed {run['seed']}"] = f"{call} train --config {folder}/run.yaml --out {folder}"
         for other, cross in run["cross"].items():
             commands[f"weights of {framework}, seed {run['seed']}, in {other}"] = (
-                f"{python(other)} -m {other}_impl predict --config {cross}/run.yaml"
+                f"{shlex.quote(python(other))} -m {other}_impl predict --config {cross}/run.yaml"
                 f" --weights {folder}/{final_weights(model)} --out {cross}/detections.json"
             )
     for framework in FRAMEWORKS:
         folder, first = f"{alignment_dir(model)}/{framework}", FRAMEWORKS[0]
         reference = "" if framework == first else f" --reference {alignment_dir(model)}/{first}"
         commands[f"probe {framework}"] = (
-            f"{python(framework)} -m {framework}_impl probe --config {folder}.run.yaml"
+            f"{shlex.quote(python(framework))} -m {framework}_impl probe --config {folder}.run.yaml"
             f" --weights {weights_dir(model, config['seeds'][0])}/init.safetensors"
             f" --out {folder}{reference} {probe_arguments()}"
         )
     commands["align"] = (
-        f"{python('workflow')} {os.path.relpath(ROOT)}/workflow/scripts/align.py {shlex.join(align_arguments(model))}"
+        f"{shlex.quote(python('workflow'))} {shlex.quote(os.path.relpath(ROOT / 'workflow/scripts/align.py'))} {shlex.join(align_arguments(model))}"
         f" --out {alignment_dir(model)}/alignment.json --strict"
     )
     for setting in profile_settings():
         framework, _, stock = setting.partition("-")
         file = profile_of(model, setting)
         commands[f"profile {setting}"] = (
-            f"{python(framework)} -m {framework}_impl profile --config {file}.run.yaml"
+            f"{shlex.quote(python(framework))} -m {framework}_impl profile --config {file}.run.yaml"
             f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.json"
             + (" --ops stock" if stock else "")
             + "".join(f" --{key} {value}" for key, value in MEASURE.items())
