@@ -132,8 +132,7 @@ def averaged(model):
 
 # An output cannot depend on the model, so the rule `train` exists twice. Each is for the models that match.
 AVERAGED, UNAVERAGED = (
-    "|".join(model for model in models.model_names() if averaged(model) is kind) or "none"
-    for kind in (True, False)
+    "|".join(model for model in models.model_names() if averaged(model) is kind) or "none" for kind in (True, False)
 )
 TRAINED = {
     "manifest": f"{RUN}/run.json",
