@@ -23,8 +23,9 @@ DEFAULT_MARGINS = {"ap": 1.0, "latency": 0.05}
 class Run:
     """One training run: one framework, one seed.
 
-    `steps` and `epochs` are the lines of metrics.jsonl; `coco` evaluates the final weights; `cross` maps another
-    framework to its evaluation of the same final weights. What is missing is None or empty.
+    `steps` and `epochs` are the lines of metrics.jsonl, `untrained` that of the validation before the first step;
+    `coco` evaluates the final weights; `cross` maps another framework to its evaluation of the same final weights.
+    What is missing is None or empty.
     """
 
     framework: str
@@ -33,6 +34,7 @@ class Run:
     manifest: dict[str, Any] | None = None
     steps: list[dict] = field(default_factory=list)
     epochs: list[dict] = field(default_factory=list)
+    untrained: dict[str, Any] | None = None
     coco: dict[str, Any] | None = None
     cross: dict[str, dict[str, Any]] = field(default_factory=dict)
     cross_dirs: dict[str, Path] = field(default_factory=dict)
@@ -48,13 +50,17 @@ class Run:
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """Epochs at which a COCO number was measured and defined, and its values 0..1."""
-        pairs = [(e["epoch"], clean((e.get("metrics") or {}).get(metric))) for e in self.epochs]
+        pairs = [(e["epoch"], clean((e.get("metrics") or {}).get(metric))) for e in self.validated()]
         pairs = [(epoch, value) for epoch, value in pairs if value is not None]
         return [p[0] for p in pairs], [p[1] for p in pairs]
 
+    def validated(self) -> list[dict]:
+        """The lines of epochs, after that of the untrained weights (epoch 0) where these were validated."""
+        return [*([self.untrained] if self.untrained else []), *self.epochs]
+
     def best_epoch(self) -> dict | None:
         """The epoch line with the highest AP; the earliest one on a tie."""
-        scored = [e for e in self.epochs if clean((e.get("metrics") or {}).get("AP")) is not None]
+        scored = [e for e in self.validated() if clean((e.get("metrics") or {}).get("AP")) is not None]
         return max(scored, key=lambda e: (e["metrics"]["AP"], -e["epoch"])) if scored else None
 
 
@@ -165,7 +171,9 @@ def _load_run(entry: dict, problems: list[str], source: Path) -> Run:
     run.coco = _optional(run.dir / "coco.json", problems)
     for line in _lines(run.dir / "metrics.jsonl", problems):
         kind = line.get("kind")
-        if kind in ("step", "epoch"):
+        if kind == "epoch" and line.get("epoch") == 0:
+            run.untrained = line
+        elif kind in ("step", "epoch"):
             (run.steps if kind == "step" else run.epochs).append(line)
     for other, where in (entry.get("cross") or {}).items():
         run.cross_dirs[other] = Path(where)

@@ -1,4 +1,4 @@
-"""Paired bootstrap over images of the AP difference between two sets of detections.
+"""Bootstrap over images: of the AP difference between two sets of detections (paired), and of one set's AP.
 
 pycocotools matches detections to ground truth once per image (`COCOeval.evaluate`); what is resampled is the images,
 with replacement, the same draw for both sets. An image drawn k times counts k times, as if the data held k copies of
@@ -76,6 +76,22 @@ def compare(annotations: Path, first: Path, second: Path, samples: int = 1000, s
         images,
         detections[0] == detections[1],
     )
+
+
+def interval(annotations: Path, detections: Path, samples: int = 1000, seed: int = 0) -> tuple[float, float, int]:
+    """Percentile interval at 95 % of the AP (0..1) of one set of detections, and how many resamples it stands on."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+    categories = _match(truth, read_json(detections))
+    images = len(truth.getImgIds())
+    samples = int(np.clip(BUDGET / (sum(c.true.size for c in categories) + 1), 100, samples))
+    rng = np.random.default_rng(seed)
+    values = [
+        average_precision(categories, np.bincount(rng.integers(0, images, images), minlength=images).astype(float))
+        for _ in range(samples)
+    ]
+    low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
+    return float(low), float(high), samples
 
 
 def _match(truth: COCO, entries: list[dict[str, Any]]) -> list[_Category]:

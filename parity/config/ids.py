@@ -53,7 +53,7 @@ def alignment_id(resolved: ResolvedConfig, align: AlignConfig, frameworks: list[
 def profile_train(resolved: ResolvedConfig) -> TrainConfig:
     """The `train` section of a measurement. The time of a step does not depend on how many there are, nor on how far
     they go; clipping, averaging, augmentation and the kind of optimiser are part of it."""
-    neutral = {"epochs": 1, "eval_every": 0, "schedule": ScheduleConfig(kind="constant")}
+    neutral = {"epochs": 1, "eval_every": 0, "evaluate_first": None, "schedule": ScheduleConfig(kind="constant")}
     return resolved.train.but(**neutral, optimizer=resolved.train.optimizer.but(lr=1e-4))
 
 

@@ -39,15 +39,20 @@ class InitConfig(Section):
         None,
         pattern="^[0-9a-f]{64}$",
         examples=["64 hexadecimal digits"],
-        description="SHA-256 of that file; a file with another sum is refused.",
+        description="SHA-256 of that file; a file with another sum is refused. A URL needs it; a file's is recorded.",
     )
     part: Literal["detector", "backbone"] | None = Field(
         None, description="Whether the file holds the whole detector or its backbone."
     )
+    reset_classes: bool | None = Field(
+        None,
+        description="Start class heads anew where the file has another number of classes, instead of refusing it.",
+    )
 
     @model_validator(mode="after")
     def _together(self) -> "InitConfig":
-        for given, needed in (("weights", "sha256"), ("sha256", "weights"), ("part", "weights")):
+        url = [("weights", "sha256")] if "://" in (self.weights or "") else []
+        for given, needed in (*url, ("sha256", "weights"), ("part", "weights"), ("reset_classes", "weights")):
             if getattr(self, given) is not None and getattr(self, needed) is None:
                 raise PydanticCustomError(
                     "together", "{needed} is not set, but {given} is", {"needed": needed, "given": given}

@@ -91,6 +91,10 @@ class TrainConfig(Section):
         description="Epochs between two validations; 0 validates only after the last epoch, which is always validated.",
     )
 
+    evaluate_first: bool | None = Field(
+        None, description="Validate the initial weights too, as epoch 0: what fine-tuning has to improve on."
+    )
+
     @property
     def judged_by_ema(self) -> bool:
         """Whether the averaged weights are validated, and are the final ones."""

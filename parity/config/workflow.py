@@ -61,6 +61,19 @@ class MarginsConfig(Section):
     latency: float = Field(0.05, gt=0, description="Relative latency difference within which they count as equivalent.")
 
 
+class ReproduceConfig(Section):
+    """Released weights on COCO's val2017: `make reproduce` and results/zoo/report.md. Nothing is trained."""
+
+    coco: str | None = Field(
+        None, min_length=1, description="Folder with annotations/instances_val2017.json and val2017/."
+    )
+    images: int | None = Field(None, ge=1, description="Images of val2017, drawn by seed 0; all if absent.")
+    weights: str | None = Field(
+        None, min_length=1, description="Weights of the configured variant instead of the released file."
+    )
+    folder: str = Field("data/weights", description="Where released files lie, and are downloaded to.")
+
+
 class WorkflowConfig(Section):
     """The workflow's configuration."""
 
@@ -132,6 +145,9 @@ class WorkflowConfig(Section):
         description="The check that both frameworks compute the same before anything is trained.",
     )
     margins: MarginsConfig = Field(MarginsConfig(), description="The equivalence margins, fixed before the run.")
+    reproduce: ReproduceConfig = Field(
+        ReproduceConfig(), description="Released weights on COCO's val2017, see docs/released-weights.md."
+    )
     models: dict[str, UserModel] = Field(
         {}, description="Changes to config/models/<model>.yaml, laid over the chosen variant."
     )

@@ -27,7 +27,7 @@ SECONDS_BETWEEN_LINES = 5.0
 Say = Callable[[str], None]
 
 
-def _say(line: str) -> None:
+def say_to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -68,33 +68,34 @@ def _verify(path: Path, sha256: str) -> None:
 def fetch(
     url: str,
     target: str | Path,
-    sha256: str,
+    sha256: str | None,
     size: int | None = None,
     attempts: int = 5,
     timeout: float = 30.0,
     pause: float = 1.0,
-    say: Say = _say,
+    say: Say = say_to_stderr,
 ) -> Path:
     """Make `target` the file at `url` (http, https or file) and return its path.
 
-    A target that already has the digest is left alone. `size` in bytes, where known, stops a wrong file early.
+    A target that already has the digest is left alone. Without a digest (None) whatever arrives is taken: for a file
+    that is read guardedly and whose sum the caller then tells. `size` in bytes, where known, stops a wrong file early.
     `attempts` counts attempts in a row that bring nothing new; `timeout` and `pause` are in seconds. Raises UserError
     for another scheme, an answer that will not change, a file that never arrives whole, and a wrong digest (the file
     is then removed).
     """
-    target, sha256 = Path(target), _digest(url, sha256)
+    target, sha256 = Path(target), _digest(url, sha256) if sha256 is not None else None
     scheme = urllib.parse.urlsplit(url).scheme.lower()
     if scheme not in ("http", "https", "file"):
         raise UserError(f"{url}: expected an http, https or file URL")
-    if target.is_file() and file_sha256(target) == sha256:
+    if target.is_file() and sha256 in (None, file_sha256(target)):
         return target
     if scheme == "file":
         return _copy(url, target, sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{sha256[:12]}.part")
+    part = target.with_name(f".{target.name}.{(sha256 or 'unknown')[:12]}.part")
     _collect(url, part, size, attempts, timeout, pause, say)
     found = file_sha256(part)
-    if found != sha256:
+    if sha256 not in (None, found):
         part.unlink()
         raise UserError(f"{url}: has SHA-256 {found}, expected {sha256}; the download was removed")
     os.replace(part, target)
@@ -102,11 +103,12 @@ def fetch(
     return target
 
 
-def _copy(url: str, target: Path, sha256: str) -> Path:
+def _copy(url: str, target: Path, sha256: str | None) -> Path:
     source = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
     if not source.is_file():
         raise UserError(f"{url}: no such file")
-    _verify(source, sha256)
+    if sha256 is not None:
+        _verify(source, sha256)
     with atomic(target) as temporary:
         shutil.copyfile(source, temporary)
     return target

@@ -225,6 +225,7 @@ def conversion_summary(report: dict | None) -> dict[str, Any] | None:
         "tensors": len(report.get("tensors") or []),
         "verified": report.get("verified"),
         "sha256": report.get("weights_sha256"),
+        "pretrained": report.get("pretrained"),
         **{key: len(report.get(key) or []) for key in lists},
     }
 

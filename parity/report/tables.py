@@ -92,7 +92,7 @@ def _training_values(run: Run) -> dict[str, float | None]:
 
 
 def performance(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """All twelve metrics at three moments, per seed; with several seeds also their mean and standard deviation.
+    """All twelve metrics at each moment, per seed; with several seeds also their mean and standard deviation.
 
     Data from VOC files have VOC's own AP as well, which only the final weights are judged by.
     """
@@ -101,6 +101,8 @@ def performance(comparison: Comparison, findings: Findings) -> pd.DataFrame:
         "last epoch": lambda run: (run.epochs[-1].get("metrics") or {}) if run.epochs else {},
         "best epoch": lambda run: (run.best_epoch() or {}).get("metrics") or {},
     }
+    if any(run.untrained for run in comparison.runs):
+        moments["before training"] = lambda run: (run.untrained or {}).get("metrics") or {}
     rows = []
     has_voc = any(_voc(run) for run in comparison.runs)
     for moment, read in moments.items():
@@ -133,7 +135,7 @@ def per_epoch(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """One row per framework, seed and epoch: mean losses, metrics in points, times, memory."""
     rows = []
     for run in comparison.runs:
-        for epoch in run.epochs:
+        for epoch in run.validated():
             row = {"framework": run.framework, "seed": run.seed, "epoch": epoch["epoch"], "total": epoch.get("total")}
             row |= {m: _points((epoch.get("metrics") or {}).get(m)) for m in METRICS}
             seconds = epoch.get("seconds") or {}

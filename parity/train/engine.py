@@ -129,6 +129,8 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     started, found, report = now(), None, None
 
     with Meter() as meter:
+        if settings.evaluate_first and position.step == 0:
+            _evaluate_first(run, framework, validation, position, log, progress, meter, out)
         while position.epoch < settings.epochs:
             run_epoch(run, framework, data, groups, factors, position, log, progress, after_step=save.when_due)
             begin, epoch = time.perf_counter(), position.epoch + 1
@@ -136,10 +138,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
             if last_epoch or (settings.eval_every and epoch % settings.eval_every == 0):
                 found, report = _validate(run, framework, validation, position.notes)
                 scores = report["metrics"]
-                if (scores["AP"] or 0.0) > position.best:
-                    position.best, position.best_epoch = scores["AP"] or 0.0, epoch
-                    with _evaluated_weights(framework, settings):
-                        formats.write(out / "best.safetensors", framework.state())
+                _keep_best(run, framework, position, scores, epoch, out)
             line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
             log.write(line)
             progress.line(_epoch_text(line, settings.epochs))
@@ -169,6 +168,36 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     }
     write_json(out / "run.json", record)
     return record
+
+
+def _evaluate_first(
+    run: RunConfig,
+    framework: Framework,
+    validation: Loader,
+    position: Position,
+    log: MetricsLog,
+    progress: Progress,
+    meter: Meter,
+    out: Path,
+) -> None:
+    """Validate the initial weights: epoch 0, what training has to improve on."""
+    begin = time.perf_counter()
+    scores = _validate(run, framework, validation, position.notes)[1]["metrics"]
+    _keep_best(run, framework, position, scores, 0, out)
+    seconds = {"train": 0.0, "evaluate": round(time.perf_counter() - begin, 3)}
+    line = {"kind": "epoch", "epoch": 0, "steps": 0, "total": None, "losses": {}, "metrics": scores}
+    log.write(line | {"seconds": seconds, "peak_memory_mb": meter.peak()})
+    progress.line("before training: " + _scores_text(scores))
+
+
+def _keep_best(
+    run: RunConfig, framework: Framework, position: Position, scores: dict[str, Any], epoch: int, out: Path
+) -> None:
+    """Write the weights that were validated if no earlier ones had a higher AP."""
+    if (scores["AP"] or 0.0) > position.best:
+        position.best, position.best_epoch = scores["AP"] or 0.0, epoch
+        with _evaluated_weights(framework, run.train):
+            formats.write(out / "best.safetensors", framework.state())
 
 
 def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
@@ -357,11 +386,15 @@ def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak:
 def _epoch_text(line: EpochLine, epochs: int) -> str:
     text = f"epoch {line['epoch']}/{epochs}: loss {line['total']:.4f}"
     if line["metrics"]:
-        text += "".join(f", {name} {line['metrics'][name] or 0.0:.4f}" for name in ("AP", "AP50", "AP75"))
+        text += ", " + _scores_text(line["metrics"])
     seconds = line["seconds"]
     return (
         text + f", {seconds['train']:.1f} s + {seconds['evaluate']:.1f} s, peak memory {line['peak_memory_mb']:.0f} MB"
     )
+
+
+def _scores_text(scores: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {scores[name] or 0.0:.4f}" for name in ("AP", "AP50", "AP75"))
 
 
 def _megabytes(value: int | None) -> float | None:

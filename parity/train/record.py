@@ -75,7 +75,7 @@ class MetricsLog:
         self.path = Path(path)
         kept = _lines_before(self.path, keep_steps, keep_epochs)
         for kind, first, last in (("step", first_step, keep_steps), ("epoch", first_epoch, keep_epochs)):
-            have = [line[kind] for _, line in kept if line["kind"] == kind]
+            have = [line[kind] for _, line in kept if line["kind"] == kind and line[kind]]  # epoch 0: before training
             if have != list(range(first + 1, last + 1)):
                 raise UserError(
                     f"{self.path}: has {len(have)} of the {last - first} {kind} lines before the checkpoint; put the"
@@ -116,7 +116,7 @@ def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, Line]]
         try:
             text = raw.decode("utf-8")
             line = json.loads(text)
-            if line["step"] <= steps if line["kind"] == "step" else line["epoch"] <= epochs:
+            if line["step"] <= steps if line["kind"] == "step" else line["epoch"] <= epochs and steps > 0:
                 kept.append((text, line))
         except (ValueError, KeyError, TypeError, RecursionError):
             break

@@ -8,6 +8,7 @@ output is read back and compared bit for bit before the command says that it is 
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from parity.errors import UserError
 from parity.files import file_sha256, write_json
 from parity.framework import Framework, TensorInfo
 from parity.weights.coverage import describe, dtype_name, match
-from parity.weights.formats import PthReader, load, read, suffix_of, weights_sha256, write
+from parity.weights.formats import PthReader, load, read, read_metadata, suffix_of, weights_sha256, write
 from parity.weights.pth import read_pth
 
 
@@ -111,18 +112,30 @@ def convert(
         "wrapper": loaded.wrapper,
         "model": model,
         "verified": verified,
+        "pretrained": pretrained(source),
         **coverage.report(),
     }
     write_json(f"{target}.report.json", report)
     return report
 
 
-def write_verified(path: str | Path, arrays: dict[str, np.ndarray]) -> int:
+def pretrained(path: str | Path) -> dict[str, Any] | None:
+    """Which pretrained file initial weights were laid over with, and what it did not give; None where there is none."""
+    if Path(path).suffix.lower() != ".safetensors":
+        return None
+    text = read_metadata(path).get("pretrained")
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise UserError(f"{path}: its metadata `pretrained` is not JSON") from error
+
+
+def write_verified(path: str | Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> int:
     """Write a weights file, read it back and compare every tensor bit for bit; returns how many there are.
 
     A difference would be a bug of the writer or a failing disk; the file is then removed and RuntimeError raised.
     """
-    write(path, arrays)
+    write(path, arrays, metadata)
     back = read(path)
     for name in arrays.keys() | back.keys():
         if not (name in arrays and name in back and _same(arrays[name], back[name])):

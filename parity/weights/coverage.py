@@ -5,6 +5,7 @@ target is either filled or listed, and a shape or type that changes on the way i
 """
 
 import fnmatch
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,8 @@ class Coverage:
     filled    {target: what it was filled with} for targets that files may lack
     reshaped, recast   rows whose shape or dtype changed on the way
     reset     class heads of another number of classes, left out on request
+    box_rows  {class head that was left out: its last rows, which give box sides and are kept}
+    drawn     targets of a part that only training uses, none of which the file has; they start anew
     part, prefix       "detector" or "backbone", and what was put before the source's names
     """
 
@@ -46,6 +49,8 @@ class Coverage:
     reshaped: list[dict[str, Any]] = field(default_factory=list)
     recast: list[dict[str, Any]] = field(default_factory=list)
     reset: list[str] = field(default_factory=list)
+    box_rows: dict[str, np.ndarray] = field(default_factory=dict)
+    drawn: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
         """The JSON part of a report that this account makes."""
@@ -60,6 +65,8 @@ class Coverage:
             "reshaped": self.reshaped,
             "recast": self.recast,
             "reset_classes": self.reset,
+            "kept_box_rows": {name: len(rows) for name, rows in self.box_rows.items()},
+            "drawn": self.drawn,
         }
 
 
@@ -101,10 +108,12 @@ def match(
     allow_missing: list[str] | tuple[str, ...] = (),
     allow_unused: list[str] | tuple[str, ...] = (),
     reset_classes: bool = False,
+    draw_missing: bool = False,
 ) -> Coverage:
     """Map what a file holds onto `tensors`. `path` only names the file in messages.
 
     `part` is "detector", "backbone" or None to find out; a backbone has to fill the targets under its prefix only.
+    `draw_missing` accepts a file without the part that only training uses, as a whole; the caller draws it.
     Raises UserError for a wrong shape, for a target left empty and for a source tensor that fits nowhere, unless a
     pattern allows it.
     """
@@ -129,6 +138,10 @@ def match(
             fitted = _fit(path, array, needed[target], row, result, facts, reset_classes)
             if fitted is not None:
                 found[target] = fitted
+            elif facts.box_heads and re.fullmatch(facts.box_heads, target):
+                rows = 4 * math.prod(targets[facts.box_bins].shape)
+                kept = as_float32(array) if array.dtype == BFLOAT16 else array
+                result.box_rows[target] = kept[max(0, len(kept) - rows) :].astype(needed[target].dtype)
     result.unused.update(dict.fromkeys(loaded.skipped, "not a tensor"))
     for name, info in needed.items():
         if name in found:
@@ -138,6 +151,16 @@ def match(
             result.filled[name] = "0 batches: files without this counter are complete"
         elif name not in result.reset:
             result.unfilled.append(name)
+    if draw_missing and facts.training_only:
+        extra = [name for name in needed if re.fullmatch(facts.training_only, name)]
+        if not any(name in found or name in result.reset for name in extra):
+            result.drawn = extra
+            result.unfilled = [name for name in result.unfilled if name not in set(extra)]
+            for name in extra:
+                result.arrays.pop(name, None)
+                result.filled.pop(name, None)
+    result.reset.sort(key=list(needed).index)
+    result.box_rows = {name: result.box_rows[name] for name in result.reset if name in result.box_rows}
     _complain(path, result, len(needed), list(allow_missing), list(allow_unused))
     return result
 
@@ -168,7 +191,8 @@ def _fit(
             if not reset:
                 raise UserError(
                     f"{path}: {row['source']} has shape {list(source.shape)}, the model needs {list(shape)}: another "
-                    "number of classes than --num-classes (init --reset-classes starts the class heads anew)"
+                    "number of classes than the model's (init.reset_classes: true, or --reset-classes, starts the "
+                    "class heads anew)"
                 )
             result.reset.append(info.name)
             row["target"] = None

@@ -1,4 +1,4 @@
-"""Weight files: {official parameter name: array}, as `.safetensors`, `.pth`/`.pt` (PyTorch) or `.pkl` (Jittor).
+"""Weight files: {official parameter name: array}, as `.safetensors`, `.pth`/`.pt`/`.ckpt` (PyTorch) or `.pkl`.
 
 Files come from outside, so reading is guarded: nothing that a file names is imported or called (`pickles.py`,
 `pth.py`), headers are checked against the bytes that are there, and whatever is wrong ends in one line that names the
@@ -22,7 +22,7 @@ from parity.files import atomic
 from parity.weights.pickles import BFLOAT16, KINDS, Foreign, Refused, guarded, read_pkl, write_pkl
 from parity.weights.pth import allowance, read_pth, write_pth
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".pkl")
 SAFETENSORS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",

@@ -6,6 +6,7 @@ rules are the layers' defaults in PyTorch (torch.nn.modules: convolutions and li
 """
 
 import argparse
+import json
 import re
 import zlib
 from pathlib import Path
@@ -75,16 +76,17 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     suffix_of(args.out)
     tensors, config = model_tensors(framework_class, args.model, args.variant, args.num_classes, args.set)
     arrays = initialize(args.model, tensors, args.seed, config.options)
-    pretrained = None
+    pretrained, metadata = None, None
     if args.weights:
         pretrained = overlay(arrays, tensors, args)
+        metadata = {"pretrained": json.dumps(_origin(pretrained))}
     report = {
         "model": args.model,
         "variant": config.variant,
         "num_classes": args.num_classes,
         "seed": args.seed,
         "output": Path(args.out).name,
-        "verified": write_verified(args.out, arrays),
+        "verified": write_verified(args.out, arrays, metadata),
         "weights_sha256": weights_sha256(arrays),
         "pretrained": pretrained,
     }
@@ -94,12 +96,25 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
 
 def overlay(arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argparse.Namespace) -> dict[str, Any]:
-    """Replace entries of `arrays` by a pretrained file's, in place; returns the account of it for the report."""
+    """Replace entries of `arrays` by a pretrained file's, in place; returns the account of it for the report.
+
+    A part that only training uses may be missing as a whole, and class heads of another number of classes may be left
+    out (`--reset-classes`): both keep the seeded values.
+    """
     path = local(args.weights, args.sha256, Path(args.out).parent)
     loaded = load(path)
     coverage = match(
-        str(path), loaded, tensors, args.model, args.part, args.allow_missing, args.allow_unused, args.reset_classes
-    )
+        str(path), loaded, tensors, args.model, args.part, args.allow_missing, args.allow_unused, args.reset_classes,
+        draw_missing=True,
+    )  # fmt: skip
     arrays.update(coverage.arrays)
+    for name, rows in coverage.box_rows.items():
+        arrays[name][len(arrays[name]) - len(rows) :] = rows
     found = {"input": path.name, "input_sha256": file_sha256(path), "wrapper": loaded.wrapper}
     return {**found, "taken": len(coverage.arrays) - len(coverage.filled), **coverage.report()}
+
+
+def _origin(pretrained: dict[str, Any]) -> dict[str, Any]:
+    """What a later conversion reports of the pretrained file: which it was, and what it did not give."""
+    keys = ("input", "input_sha256", "wrapper", "part", "taken", "drawn", "reset_classes", "kept_box_rows")
+    return {key: pretrained[key] for key in keys}

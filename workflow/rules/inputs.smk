@@ -45,7 +45,10 @@ def initialise_arguments(wildcards):
     options = run.options
     plain = models.model_config(model, run.variant, options["num_classes"]).options
     changed = [f"{key}={json.dumps(value)}" for key, value in options.items() if value != plain[key]]
-    pretrained = [part for key, value in sorted(run.init.plain().items()) for part in (f"--{key}", value)]
+    given = {
+        f"--{key.replace('_', '-')}": value for key, value in sorted(run.init.plain().items()) if value is not False
+    }
+    pretrained = [part for flag, value in given.items() for part in ([flag] if value is True else [flag, value])]
     return [*pretrained, *(["--set", *changed] if changed else [])]
 
 

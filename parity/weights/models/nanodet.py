@@ -40,4 +40,7 @@ FACTS = ModelFacts(
     backbone_prefix="backbone.",
     class_heads=r"(head\.gfl_cls\.\d+|aux_head\.gfl_cls)\..*",
     tables=r"head\.distribution_project\.project",
+    training_only=r"aux_(fpn|head)\..*",
+    box_bins="head.distribution_project.project",
+    box_heads=r"head\.gfl_cls\.\d+\..*",
 )

@@ -53,11 +53,45 @@ def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
     assert len(json.loads((tmp_path / "run/detections.json").read_text())) == 4
 
 
+def test_the_untrained_weights_are_validated_as_epoch_0(run, tmp_path):
+    idle = {"kind": "SGD", "lr": 1e-9, "weight_decay": 0.0}  # nothing is learnt: the first weights stay the best ones
+    run["train"] = run["train"] | {"evaluate_first": True, "optimizer": idle}
+    record = engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
+    epochs = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [0, 1, 2, 3] and epochs[0]["metrics"]["AP"] is not None
+    assert epochs[0]["total"] is None and epochs[0]["seconds"]["train"] == 0 < epochs[0]["seconds"]["evaluate"]
+    assert record["best_epoch"] == 0
+    best, initial = (formats.read(tmp_path / name) for name in ("run/best.safetensors", "init.safetensors"))
+    assert all(np.array_equal(best[name], initial[name]) for name in initial)
+
+
+@pytest.mark.parametrize("minutes", [0, 1e-9])
+def test_epoch_0_survives_an_interruption(run, tmp_path, minutes):
+    """Killed before the first checkpoint it is validated again, killed later it is not; it stands there once."""
+    run["train"] = run["train"] | {"evaluate_first": True}
+    run["checkpoint_minutes"] = minutes
+    with pytest.raises(KeyboardInterrupt):
+        engine.train(RunConfig(**run), KilledAtOnce(), tmp_path / "parts")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "parts")
+    engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "whole")
+    lines = [[without_times(m) for m in read_metrics(tmp_path / f"{w}/metrics.jsonl")] for w in ("whole", "parts")]
+    assert lines[0] == lines[1] and [m["epoch"] for m in lines[1] if m["kind"] == "epoch"] == [0, 1, 2, 3]
+
+
 class Killed(NumpyFramework):
     """Ends in the middle of epoch 2."""
 
     def optimizer_step(self, lrs, clip_norm):
         if self.steps == 4:
+            raise KeyboardInterrupt
+        return super().optimizer_step(lrs, clip_norm)
+
+
+class KilledAtOnce(NumpyFramework):
+    """Ends in the middle of epoch 1."""
+
+    def optimizer_step(self, lrs, clip_norm):
+        if self.steps == 2:
             raise KeyboardInterrupt
         return super().optimizer_step(lrs, clip_norm)
 

@@ -211,7 +211,7 @@ def test_a_writer_that_lies_is_caught(tmp_path, monkeypatch):
     formats.write(tmp_path / "a.pth", ONE)
     honest = formats.write
     monkeypatch.setattr(
-        "parity.weights.convert.write", lambda path, arrays: honest(path, {**arrays, "b": arrays["b"] + 1})
+        "parity.weights.convert.write", lambda path, arrays, metadata: honest(path, {**arrays, "b": arrays["b"] + 1})
     )
     with pytest.raises(RuntimeError, match="does not come back"):
         convert(tmp_path / "a.pth", tmp_path / "w.pth", MODEL)
