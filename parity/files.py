@@ -98,7 +98,7 @@ def write_json(path: str | os.PathLike, value: Any, indent: int | None = 1) -> N
 def read_json(path: str | os.PathLike) -> Any:
     """Read JSON. Raises UserError naming the file, and the line where it stops being JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows put a mark in front
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -114,7 +114,7 @@ def read_json(path: str | os.PathLike) -> Any:
 def read_lines(path: str | os.PathLike) -> list[str]:
     """The lines of a UTF-8 text file that are not blank. Raises UserError naming the file."""
     try:
-        return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

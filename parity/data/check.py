@@ -23,13 +23,19 @@ KINDS: dict[str, tuple[str, str]] = {
         STOP,
         "an annotation's class is none of the classes; without it the object would be background",
     ),
+    "class name twice": (STOP, "one class has two ids; a model would learn it as two"),
+    "classes contradict": (STOP, "train and val cannot be matched by the names of their classes"),
+    "file named twice": (STOP, "two entries of images share a file, so each has a part of its objects"),
     "unsafe path": (STOP, "a file name leaves the image folder"),
     "normalised boxes": (STOP, "boxes are parts of the image where pixels are expected"),
+    "form of boxes": (STOP, "judged over all boxes of a split: they were written in another form"),
+    "keypoints": (STOP, "labels of poses without the key that says so; they would be read as polygons"),
     "empty": (STOP, "nothing to train or to validate on"),
     "too many drops": (STOP, "more than half of a split would go; the mistake is elsewhere"),
     "image missing": (DROP_IMAGE, "the image is named, but there is no such file"),
     "image unreadable": (DROP_IMAGE, "empty, truncated or no image"),
     "image too large": (DROP_IMAGE, "more pixels than the limit, perhaps a decompression bomb"),
+    "image values": (DROP_IMAGE, "of more than 8 bits, and negative, not finite or beyond 65535"),
     "image size": (DROP_IMAGE, "the annotations were made for another size"),
     "train image in val": (DROP_IMAGE, "the training image is dropped, validation keeps it"),
     "annotation without image": (DROP_BOX, "it belongs to no image"),
@@ -38,6 +44,16 @@ KINDS: dict[str, tuple[str, str]] = {
     "box without area": (DROP_BOX, "width or height is 0"),
     "box outside": (DROP_BOX, "nothing of it lies inside the image"),
     "box partly outside": (NOTE, "training clips it to the image"),
+    "box beyond one": (NOTE, "a label passes the image by rounding; it is clipped"),
+    "area": (NOTE, "no number; taken from the box"),
+    "ids numbered anew": (NOTE, "an id does not fit into 64 bits"),
+    "classes numbered apart": (
+        NOTE,
+        "train and val give a class different ids; classes are matched by name, ids are train's",
+    ),
+    "classes of one split": (NOTE, "the other split does not list them; both have all classes of the two"),
+    "file name": (NOTE, "the file lies under a name that means the same"),
+    "labels without image": (NOTE, "a label file belongs to no image; its objects are in no dataset"),
     "annotation id": (NOTE, "missing or used twice; annotations are numbered anew"),
     "image without annotations": (NOTE, "kept: it shows what no object looks like"),
     "crowd": (NOTE, "no training target, and ignored by COCO's AP"),
@@ -45,7 +61,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "one class only": (NOTE, "allowed"),
     "category ids with gaps": (NOTE, "classes are numbered without gaps where the model's label space is contiguous"),
     "wrong extension": (NOTE, "read as what it is"),
-    "colour mode": (NOTE, "converted to 8-bit RGB; transparency is left out, of 16 bits the upper 8 count"),
+    "colour mode": (NOTE, "converted to 8-bit RGB; transparency is left out"),
+    "range of values": (NOTE, "more than 8 bits are scaled by the smallest usual range that holds all such images"),
+    "black or white": (NOTE, "nothing can be seen in what training reads of it"),
     "EXIF orientation": (NOTE, "ignored, as in the official pipelines: boxes must refer to the stored pixels"),
     "EXIF invalid": (NOTE, "ignored"),
     "same image twice": (NOTE, "both are kept"),
@@ -69,6 +87,16 @@ class Problem:
     def effect(self) -> str:
         return KINDS[self.kind][0]
 
+    def line(self) -> str:
+        """File, entry and message. An entry that is only a number says nothing beside the file."""
+        entry = f"{self.id}: " if self.id and not self.id.isdigit() else ""
+        return f"{self.file}: {entry}{self.message}"
+
+
+def counted(problems: list[Problem]) -> str:
+    """How often each kind occurs, the most frequent first."""
+    return ", ".join(f"{kind} {count}" for kind, count in Counter(p.kind for p in problems).most_common())
+
 
 @dataclass
 class Report:
@@ -89,11 +117,10 @@ class Report:
 
         Only problems from the position `since` on count: those that were found in the same `whole`.
         """
-        kinds = Counter(p.kind for p in self.problems[since:] if p.effect == effect and p.split == split)
-        lost = sum(kinds.values())
-        if lost > MOST_DROPPED * whole:
-            because = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
-            self.add("too many drops", split, file, what, f"{lost} of {whole} {what} would be dropped: {because}")
+        lost = [p for p in self.problems[since:] if p.effect == effect and p.split == split]
+        if len(lost) > MOST_DROPPED * whole:
+            message = f"{len(lost)} of {whole} {what} would be dropped: {counted(lost)}; the first is {lost[0].line()}"
+            self.add("too many drops", split, file, what, message)
 
     def stop_if_needed(self) -> None:
         """Raise CheckFailed when a problem is of the kind that stops."""
@@ -130,11 +157,11 @@ class Report:
 
 
 class CheckFailed(UserError):
-    """A dataset that must not be trained on; `report` says all of why."""
+    """A dataset that must not be trained on; `report` says all of why, `page` is where people can read it."""
 
-    def __init__(self, report: Report):
+    def __init__(self, report: Report, page: Path | None = None):
         self.report = report
         first, *others = report.having(STOP)
         more = f" (and {len(others)} more problems like this)" if others else ""
-        entry = f"{first.id}: " if first.id and not first.id.isdigit() else ""
-        super().__init__(f"{first.file}: {entry}{first.message}{more}")
+        see = f"; all of it is in {page}" if page else ""
+        super().__init__(f"{first.line()}{more}{see}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from parity.data import coco
+from parity.data import coco, depth
 from parity.data.check import DROP_IMAGE, Report
 from parity.data.looks import Looks
 from parity.data.manifest import SPLITS
@@ -26,6 +26,7 @@ MOST_PIXELS = 100_000_000  # of one image; 300 MB when decoded
 ALIKE = 2  # differing bits of 64 up to which two images count as near duplicates
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
 EXTENSIONS |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".jpg", ".jpeg", ".mpo")}
+BLACK = 16  # of 255: what is darker everywhere shows nothing, nor does what is as near to white
 ORIENTATION = 0x0112
 HEADERS = (
     threading.Lock()
@@ -39,19 +40,22 @@ class Facts:
     problems: list[tuple[str, str]] = field(default_factory=list)
     sha256: str = ""
     hash: int | None = None  # 64 bits of brightness differences; None for an image that cannot be used
+    numbers: str = ""  # of an image of more than 8 bits: "whole" or "float"
+    largest: float = 0.0  # and its largest value
 
 
 Seen = tuple[coco.ImageRecord, Facts]
 Add = Callable[[str, str], None]
 
 
-def check_images(root: Path, report: Report, apart: bool = True) -> None:
+def check_images(root: Path, report: Report, source: str | Path, apart: bool = True) -> None:
     """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk.
 
-    `apart`: no training image may be a validation image too.
+    `source` is what messages name as the place that images come from. `apart`: no training image may be a validation
+    image too.
     """
     since = len(report.problems)
-    looks = Looks(root, [Path(__file__)])
+    looks = Looks(root, [Path(__file__), Path(depth.__file__)])
     facts = {split: _facts(root, split, looks) for split in SPLITS}
     looks.save()
     for split, seen in facts.items():
@@ -59,16 +63,42 @@ def check_images(root: Path, report: Report, apart: bool = True) -> None:
             for kind, message in fact.problems:
                 report.add(kind, split, _name(split, record), record.id, message)
     _compare(facts["train"], facts["val"] if apart else {}, report)
+    whites = _whites([fact for seen in facts.values() for _, fact in seen.values()])
     for split, seen in facts.items():
         dropped = {int(p.id) for p in report.problems[since:] if p.effect == DROP_IMAGE and p.split == split}
+        deep = {identity: whites[fact.numbers] for identity, (_, fact) in seen.items() if fact.numbers}
+        for identity, white in deep.items():
+            record, fact = seen[identity]
+            message = f"values up to {fact.largest:g}, {white} is shown as white"
+            report.add("range of values", split, _name(split, record), identity, message)
+            if fact.largest * 255 < BLACK * white:
+                message = f"nearly black: its largest value is {fact.largest:g} where {white} is white"
+                report.add("black or white", split, _name(split, record), identity, message)
         if dropped:
-            report.limit_drops(DROP_IMAGE, split, f"images/{split}", "images", len(seen), since)
-            _drop(root, split, dropped, seen)
+            report.limit_drops(DROP_IMAGE, split, source, "images", len(seen), since)
+        if dropped or deep:
+            _change(root, split, dropped, deep)
+        for identity in dropped:
+            seen[identity][0].path.unlink()
+
+
+def _whites(facts: list[Facts]) -> dict[str, int]:
+    """Which value is white in the images of more than 8 bits, by kind of number."""
+    largest: dict[str, float] = {}
+    for fact in facts:
+        if fact.numbers:
+            largest[fact.numbers] = max(largest.get(fact.numbers, 0.0), fact.largest)
+    return {numbers: depth.white_of(value, numbers) for numbers, value in largest.items()}
 
 
 def _name(split: str, record: coco.ImageRecord) -> str:
     """What a report calls an image: its place in the dataset folder."""
     return f"images/{split}/{record.file_name}"
+
+
+def _place(record: coco.ImageRecord) -> str:
+    """Where an image comes from, as far as the dataset folder knows."""
+    return str(record.path.resolve()) if record.path.is_symlink() else record.file_name
 
 
 def _facts(root: Path, split: str, known: Looks) -> dict[int, Seen]:
@@ -121,7 +151,22 @@ def look(path: Path, width: int, height: int) -> Facts:
                 add("wrong extension", f"is a {picture.format} file")
             if picture.mode != "RGB":
                 add("colour mode", f"is of mode {picture.mode}")
-            grey = picture.convert("L").resize((9, 8), Image.Resampling.BOX)
+            if depth.is_deep(picture):
+                numbers = depth.kind_of(picture.mode)
+                try:
+                    largest = depth.largest_value(picture)
+                except ValueError as error:
+                    add("image values", f"is of mode {picture.mode}, {error}")
+                    return facts
+                facts.numbers, facts.largest = numbers, largest
+                grey = depth.to_eight_bits(picture, depth.white_of(largest, numbers))
+            else:
+                grey = picture.convert("L")
+            darkest, brightest = grey.getextrema()
+            if brightest < BLACK or darkest > 255 - BLACK:
+                what = "black" if brightest < BLACK else "white"
+                add("black or white", f"nearly {what}: brightness from {darkest} to {brightest} of 255")
+            grey = grey.resize((9, 8), Image.Resampling.BOX)
     except Image.DecompressionBombError:
         add("image too large", f"many more pixels than the limit of {MOST_PIXELS // 10**6} million")
     except UnidentifiedImageError:
@@ -174,11 +219,13 @@ def _compare(train: dict[int, Seen], val: dict[int, Seen], report: Report) -> No
     copies: set[int] = set()
     usable = [(record, fact) for record, fact in train.values() if fact.hash is not None]
     hashes = np.asarray([fact.hash for _, fact in usable], np.uint64)
-    sums = {fact.sha256: record.file_name for record, fact in val.values() if fact.hash is not None}
+    sums = {fact.sha256: record for record, fact in val.values() if fact.hash is not None}
     for record, fact in usable:
         if fact.sha256 in sums:
             copies.add(record.id)
-            message = f"has the same bytes as {sums[fact.sha256]} of val"
+            ours, theirs = _place(record), _place(sums[fact.sha256])
+            same = f"the file {ours} is in train and in val" if ours == theirs and record.path.is_symlink() else ""
+            message = same or f"has the same bytes as {sums[fact.sha256].file_name} of val ({theirs})"
             report.add("train image in val", "train", _name("train", record), record.id, message)
     bits = np.asarray([bin(value).count("1") for value in range(256)], np.uint8)
     for record, fact in val.values():
@@ -192,11 +239,13 @@ def _compare(train: dict[int, Seen], val: dict[int, Seen], report: Report) -> No
                 report.add("near duplicate in val", "val", _name("val", record), record.id, message)
 
 
-def _drop(root: Path, split: str, dropped: set[int], seen: dict[int, Seen]) -> None:
+def _change(root: Path, split: str, dropped: set[int], whites: dict[int, int]) -> None:
+    """Take images out of the annotations, and write which value is white in those of more than 8 bits."""
     path = root / "annotations" / f"{split}.json"
     document = read_json(path)
     document["images"] = [entry for entry in document["images"] if entry["id"] not in dropped]
     document["annotations"] = [entry for entry in document["annotations"] if entry["image_id"] not in dropped]
+    for entry in document["images"]:
+        if entry["id"] in whites:
+            entry["white"] = whites[entry["id"]]
     write_json(path, document, indent=None)
-    for identity in dropped:
-        seen[identity][0].path.unlink()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from parity.data.entries import Document
+from parity.data.names import leaves
 from parity.errors import UserError
 from parity.files import read_json
 
@@ -33,6 +34,7 @@ class ImageRecord:
 
     boxes   float32 [n, 4]  absolute xyxy pixels, clipped to the image
     labels  int64   [n]     class index of the model's head
+    white   the value that is shown as white, for a file of more than 8 bits (parity.data.depth)
     """
 
     id: int
@@ -44,6 +46,7 @@ class ImageRecord:
     labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     crowd: int = 0  # annotations left out because they are crowds
     dropped: int = 0  # annotations left out because nothing of their box lies inside the image
+    white: float | None = None
 
 
 @dataclass
@@ -80,10 +83,6 @@ class Dataset:
         return len(self.images)
 
 
-class UnsafePath(UserError):
-    """A file name that leaves the image folder."""
-
-
 def label_map(category_ids: list[int], label_space: str) -> dict[int, int]:
     """Category id -> class index: the rank among sorted ids (`contiguous`) or the id itself (`coco_id`, as in DETR)."""
     if label_space == "contiguous":
@@ -110,8 +109,11 @@ def load(annotations: str | Path, images: str | Path | None, label_space: str = 
     Raises UserError naming the file and the entry for anything malformed: missing keys, duplicate or unknown ids,
     boxes that are not four finite numbers, image files that are not there.
     """
-    path = Path(annotations)
-    document = read_document(path)
+    return index(read_document(annotations), Path(annotations), images, label_space)
+
+
+def index(document: dict[str, Any], path: Path, images: str | Path | None, label_space: str = "contiguous") -> Dataset:
+    """The same for a document that was read from `path` already."""
     categories = _categories(document, path)
     labels = label_map([c.id for c in categories], label_space)
     folder = None if images is None else Path(images)
@@ -173,8 +175,6 @@ def image_entry(entry: Any, where: str) -> tuple[int, str, int, int]:
     identity, name = _integer(entry, "id", where), entry.get("file_name")
     if not isinstance(name, str) or not name:
         raise UserError(f"{where}: file_name is {name!r}, expected a file name")
-    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name:
-        raise UnsafePath(f"{where}: file_name {name!r} leaves the image folder, expected a path inside it")
     return identity, name, _integer(entry, "width", where, 1), _integer(entry, "height", where, 1)
 
 
@@ -196,13 +196,22 @@ def _images(document: Document, path: Path, folder: Path | None) -> dict[int, Im
     for position, entry in enumerate(document["images"]):
         where = f"{path}: images[{position}]"
         identity, name, width, height = image_entry(entry, where)
+        if leaves(name):
+            raise UserError(f"{where}: file_name {name!r} leaves the image folder, expected a path inside it")
         if identity in records:
             raise UserError(f"{where}: id {identity} is used twice")
         file = Path(name) if folder is None else folder / name
         if folder is not None and not file.is_file():
             raise UserError(f"{file}: image is missing, it is named by {where}")
-        records[identity] = ImageRecord(identity, name, file, width, height)
+        records[identity] = ImageRecord(identity, name, file, width, height, white=_white(entry, where))
     return records
+
+
+def _white(entry: dict[str, Any], where: str) -> float | None:
+    white = entry.get("white")
+    if white is not None and (not is_number(white) or not 1 <= white <= 65535):
+        raise UserError(f"{where}: white is {white!r}, expected a number from 1 to 65535")
+    return white
 
 
 def _annotation(
@@ -227,10 +236,16 @@ def _annotation(
 
 def finite_box(box: Any, where: str) -> list[float]:
     """Four finite numbers [x, y, width, height], or UserError."""
-    numbers = isinstance(box, list) and len(box) == 4
-    if not numbers or any(isinstance(v, bool) or not isinstance(v, int | float) or not math.isfinite(v) for v in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         raise UserError(f"{where}: bbox is {box!r}, expected four finite numbers [x, y, width, height]")
     return [float(v) for v in box]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number; true and false are none, nor is what no float can hold."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**300
 
 
 def _integer(entry: Any, key: str, where: str, minimum: int = 0) -> int:

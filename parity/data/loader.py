@@ -15,6 +15,7 @@ from PIL import Image
 
 from parity.data.chains import Chain
 from parity.data.coco import Dataset, ImageRecord
+from parity.data.depth import is_deep, kind_of, largest_value, to_eight_bits, white_of
 from parity.data.plan import AUGMENT, BatchPlan, generator
 from parity.data.transforms import Preprocess, resize_nearest, scale_boxes
 from parity.errors import UserError
@@ -44,12 +45,16 @@ class ImageCache:
                 self.used += image.nbytes
 
 
-def decode(path: Path) -> np.ndarray:
-    """The image file as uint8 [H, W, 3] RGB, read-only. EXIF orientation is ignored, as in the official pipelines."""
+def decode(path: Path, white: float | None = None) -> np.ndarray:
+    """The image file as uint8 [H, W, 3] RGB, read-only. EXIF orientation is ignored, as in the official pipelines.
+
+    `white` is the value that becomes 255 in a file of more than 8 bits; None: what fits this file alone.
+    """
     try:
         with Image.open(path) as picture:
-            if picture.mode.startswith("I;16"):  # Pillow would make white of everything above 255
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            if is_deep(picture):
+                kind = kind_of(picture.mode)
+                picture = to_eight_bits(picture, white or white_of(largest_value(picture), kind))
             return np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image: {error}") from error
@@ -144,7 +149,7 @@ class Loader:
     def _decoded(self, record: ImageRecord) -> np.ndarray:
         image = self.cache.get(record.path)
         if image is None:
-            image = decode(record.path)
+            image = decode(record.path, record.white)
             if image.shape[:2] != (record.height, record.width):
                 found, said = f"{image.shape[1]}x{image.shape[0]}", f"{record.width}x{record.height}"
                 raise UserError(f"{record.path}: is {found} pixels, {self.dataset.annotations.name} says {said}")

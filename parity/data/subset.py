@@ -13,27 +13,31 @@ from typing import Any
 import numpy as np
 
 from parity.config.data import CocoSource
-from parity.data.check import NOTE, Report
+from parity.data import coco
+from parity.data.check import Report
 from parity.data.check_annotations import check_file
-from parity.data.coco import Dataset, load
+from parity.data.classes import one_mapping
 from parity.data.entries import Document
+from parity.data.freshness import Sources
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
 from parity.errors import UserError
-from parity.files import file_sha256, read_json, read_lines, write_json
+from parity.files import file_sha256, read_lines, write_json
 
 DEFAULTS = {"name": "coco"} | CocoSource().whole()
 FILES = ("link", "relative", "copy")
 
 
-def write_subset(config: Mapping[str, Any], out: Path, report: Report, shown: Path | None = None) -> None:
+def write_subset(
+    config: Mapping[str, Any], out: Path, report: Report, sources: Sources, shown: Path | None = None
+) -> None:
     """Write annotations and images of the subset that `config` (keys of DEFAULTS) describes into the folder `out`.
 
     What is wrong with the annotations goes to `report`, which names the file `shown` where they were converted from it.
-    Raises CheckFailed when they must not be trained on.
+    Every file that is read is noted in `sources`. Raises CheckFailed when they must not be trained on.
 
     Where `annotations.train` is null, both splits are drawn from the val split: val first, train from what is left.
-    Image entries stay as they are, licences included; annotations lose their segmentation, which no box detector reads.
+    Image entries stay as they are, licences included; of annotations stays what a box detector reads.
     """
     if not config["root"]:
         raise UserError("data.root: is not set, expected the folder of a COCO dataset")
@@ -45,17 +49,34 @@ def write_subset(config: Mapping[str, Any], out: Path, report: Report, shown: Pa
     places = {split: split if config["annotations"].get(split) else "val" for split in SPLITS}
     if not config["annotations"].get("val"):
         raise UserError("data.annotations.val: is not set, expected the annotation file of the val split")
-    usable = {split: _checked(root, config, split, out, report, shown) for split in sorted(set(places.values()))}
+    paths = {split: root / config["annotations"][split] for split in sorted(set(places.values()))}
+    documents = {}
+    for split, path in paths.items():
+        if split == "train" and not path.is_file():
+            raise UserError(f"{path}: is not there; set data.annotations.train to null to draw both splits from val")
+        if shown is None:
+            sources.file(path)
+        documents[split] = check_file(path, root / config["images"][split], split, report, shown, root)
+    for problem in report.problems:
+        if problem.kind == "image missing":
+            sources.file(problem.file)
     report.stop_if_needed()
-    sources = {split: load(path, root / config["images"][split]) for split, path in usable.items()}
+    one_mapping(documents, dict.fromkeys(paths, shown) if shown else paths, report)
+    report.stop_if_needed()
+    splits = {
+        split: coco.index(document, paths[split], root / config["images"][split])
+        for split, document in documents.items()
+    }
     chosen: dict[str, list[int]] = {}
     for index, split in enumerate(reversed(SPLITS)):  # val first: it is the split that must be representative
-        taken = chosen.get("val", []) if places[split] == places["val"] and split != "val" else []
+        place = places[split]
+        taken = chosen.get("val", []) if place == places["val"] and split != "val" else []
         rng = generator(config["seed"], index)
-        ids = named_ids(config[f"{split}_ids"], f"data.{split}_ids")
-        chosen[split] = choose(sources[places[split]], config[f"{split}_images"], ids, rng, taken, split)
+        ids = _new_ids(named_ids(config[f"{split}_ids"], f"data.{split}_ids"), documents[place])
+        chosen[split] = choose(splits[place], config[f"{split}_images"], ids, rng, taken, split)
     for split in SPLITS:
-        _write_split(sources[places[split]], chosen[split], out, split, config["files"])
+        place = places[split]
+        _write_split(splits[place], documents[place], chosen[split], out, split, config["files"], sources)
     shutil.rmtree(out / "source", ignore_errors=True)
 
 
@@ -66,6 +87,7 @@ def write_converted(
     config: Mapping[str, Any],
     out: Path,
     report: Report,
+    sources: Sources,
 ) -> None:
     """Write what another format was converted to: a COCO document per split, images in the folder `images` of the root.
 
@@ -79,21 +101,7 @@ def write_converted(
         places[split] = str(path)
     settings = DEFAULTS | {"annotations": places, "images": dict.fromkeys(SPLITS, images)}
     settings |= {key: config[key] for key in ("root", "train_images", "val_images", "seed", "files")}
-    write_subset(settings, out, report, shown)
-
-
-def _checked(root: Path, config: Mapping[str, Any], split: str, out: Path, report: Report, shown: Path | None) -> Path:
-    """The annotation file of a split, or a copy without what the check drops."""
-    path, images = root / config["annotations"][split], root / config["images"][split]
-    if split == "train" and not path.is_file():
-        raise UserError(f"{path}: is not there; set data.annotations.train to null to draw both splits from val")
-    document = check_file(path, images, split, report, shown)
-    changed = any(p.split == split and (p.effect != NOTE or p.kind == "annotation id") for p in report.problems)
-    if document is None or not changed:
-        return path
-    checked = out / "source" / f"checked_{split}.json"
-    write_json(checked, document, indent=None)
-    return checked
+    write_subset(settings, out, report, sources, shown)
 
 
 def named_ids(given: Sequence[int] | Mapping[str, str] | str | None, key: str) -> Sequence[int] | None:
@@ -113,6 +121,12 @@ def named_ids(given: Sequence[int] | Mapping[str, str] | str | None, key: str) -
         raise UserError(f"{pin['file']}: {error}, expected an image id per line") from error
 
 
+def _new_ids(ids: Sequence[int] | None, document: Document) -> Sequence[int] | None:
+    """The same images where the check numbered them anew."""
+    new = {entry["source_id"]: entry["id"] for entry in document["images"] if "source_id" in entry}
+    return ids if ids is None or not new else [new.get(str(i), i) for i in ids]
+
+
 def pinned(file: str) -> dict[str, str]:
     """A file of ids together with its content's SHA-256, so that another content is another dataset."""
     read_lines(file)  # says what is wrong with it
@@ -120,7 +134,7 @@ def pinned(file: str) -> dict[str, str]:
 
 
 def choose(
-    dataset: Dataset,
+    dataset: coco.Dataset,
     count: int | None,
     ids: Sequence[int] | None,
     rng: np.random.Generator,
@@ -150,7 +164,7 @@ def choose(
     return sorted(cover + rest[: count - len(cover)])
 
 
-def _cover(dataset: Dataset, order: list[int], limit: int) -> list[int]:
+def _cover(dataset: coco.Dataset, order: list[int], limit: int) -> list[int]:
     """Greedy cover of the categories that occur; at most `limit` images, ties to the earlier in `order`."""
     columns = {label: column for column, label in enumerate(dataset.category_of)}
     shows = np.zeros((len(order), len(columns)), bool)
@@ -164,23 +178,29 @@ def _cover(dataset: Dataset, order: list[int], limit: int) -> list[int]:
     return cover
 
 
-def _write_split(dataset: Dataset, ids: list[int], out: Path, split: str, files: str) -> None:
-    document = read_json(dataset.annotations)
+def _write_split(
+    dataset: coco.Dataset,
+    document: Document,
+    ids: list[int],
+    out: Path,
+    split: str,
+    files: str,
+    sources: Sources,
+) -> None:
     wanted = set(ids)
-    annotations = []
-    for position, entry in enumerate(document["annotations"]):
-        if entry["image_id"] in wanted:
-            area = entry["bbox"][2] * entry["bbox"][3]
-            kept = {"id": position + 1, "iscrowd": 0, "area": area} | entry
-            kept.pop("segmentation", None)
-            annotations.append(kept)
+    first = ("id", "iscrowd", "area")
+    annotations = [
+        {key: entry[key] for key in first} | entry for entry in document["annotations"] if entry["image_id"] in wanted
+    ]
     subset = {key: document[key] for key in ("info", "licenses") if key in document}
     subset["images"] = sorted((entry for entry in document["images"] if entry["id"] in wanted), key=lambda e: e["id"])
     subset |= {"annotations": annotations, "categories": document["categories"]}
     write_json(out / "annotations" / f"{split}.json", subset, indent=None)
     for image_id in ids:
         record = dataset.images[image_id]
-        target = out / "images" / split / record.file_name
+        relative = f"images/{split}/{record.file_name}"
+        sources.file(record.path, relative)
+        target = out / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         place(record.path, target, files)
 

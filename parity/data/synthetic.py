@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from parity.config.data import SyntheticSource
-from parity.data.check import Report
 from parity.data.entries import AnnotationEntry, ImageEntry
 from parity.data.manifest import SPLITS
 from parity.data.plan import generator
@@ -51,7 +50,7 @@ class Shape:
         self.visible = self.own.copy()
 
 
-def write_synthetic(config: Mapping[str, Any], out: Path, _: Report) -> None:
+def write_synthetic(config: Mapping[str, Any], out: Path, *_: object) -> None:
     """Write annotations and PNG images that `config` (keys of DEFAULTS) describes into the folder `out`."""
     _check(config)
     for split_index, split in enumerate(SPLITS):

@@ -10,14 +10,18 @@ An XML file is read without what makes XML dangerous: a document type, and with 
 
 import math
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from parity.config.data import VocSource
+from parity.data import names as file_names
 from parity.data import subset
 from parity.data.check import Report
+from parity.data.forms import other_form
+from parity.data.freshness import Sources
 from parity.data.manifest import SPLITS
 from parity.errors import UserError
 from parity.files import read_lines
@@ -26,21 +30,26 @@ CLASSES = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"
 CLASSES += ["diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"]
 LARGEST_FILE = 4 << 20  # bytes of one XML file; VOC's largest has some thousand
 DIFFICULT = ("keep", "ignore")
+FLAGS = ("-1", "0", "1")  # of an image in the set of one class
 
 DEFAULTS = {"name": "voc"} | VocSource().whole()
 
 
-def write_voc(config: Mapping[str, Any], out: Path, report: Report) -> None:
+def write_voc(config: Mapping[str, Any], out: Path, report: Report, sources: Sources) -> None:
     """Write the dataset that `config` (keys of DEFAULTS) describes into the folder `out`.
 
-    Every file that cannot be read goes to `report`.
+    Every file that cannot be read goes to `report`, every file that is read to `sources`.
     """
     if not config["root"] or not Path(config["root"]).is_dir():
         raise UserError(f"data.root: {config['root']!r} is not a folder, expected that of a VOC dataset")
     if config["difficult"] not in DIFFICULT:
         raise UserError(f"data.difficult: {config['difficult']!r}, expected one of {', '.join(DIFFICULT)}")
     root = Path(config["root"])
-    listed = {split: read_list(root / config["splits"][split]) for split in SPLITS}
+    annotations = root / config["annotations"]
+    listed = {}
+    for split in SPLITS:
+        sources.file(root / config["splits"][split])
+        listed[split] = read_list(root / config["splits"][split], annotations)
     shared = sorted(set(listed["train"]) & set(listed["val"]))
     if shared:
         raise UserError(f"{root / config['splits']['val']}: {shared[0]} is in the train split already")
@@ -48,28 +57,53 @@ def write_voc(config: Mapping[str, Any], out: Path, report: Report) -> None:
     parsed = {}
     for split in SPLITS:
         for name in listed[split]:
-            path = root / config["annotations"] / f"{name}.xml"
+            path = annotations / f"{name}.xml"
+            sources.file(path)
             try:
-                parsed[name] = parse(path)
+                about = parse(path)
+                if file_names.leaves(about["file_name"]):
+                    _inside(about, root / config["images"], root)
+                parsed[name] = about
             except UserError as error:
                 report.add("annotation file", split, path, name, str(error).removeprefix(f"{path}: "))
     report.stop_if_needed()
-    classes = _classes(config["classes"], parsed, root / config["annotations"])
+    for split in SPLITS:
+        _judge_form([parsed[name] for name in listed[split]], split, annotations, report)
+    report.stop_if_needed()
+    classes = _classes(config["classes"], parsed, annotations)
     info = {"description": config["name"], "format": "voc", "one_based": bool(config["one_based"])}
     documents = {split: {"info": info} | _document(listed[split], ids, parsed, classes, config) for split in SPLITS}
-    subset.write_converted(documents, root / config["annotations"], config["images"], config, out, report)
+    subset.write_converted(documents, annotations, config["images"], config, out, report, sources)
 
 
-def read_list(path: Path) -> list[str]:
-    """Image names of an image set: the first word of each line (a class's set has a flag behind it)."""
-    names = [line.split()[0] for line in read_lines(path)]
+def _inside(about: dict[str, Any], images: Path, root: Path) -> None:
+    """Make a file name that leaves the image folder one inside it, where that means the same."""
+    found = file_names.find(about["file_name"], images, root)
+    if found is None:
+        name = about["file_name"]
+        raise UserError(f"filename {name!r} leaves the image folder {images}, expected a path inside it")
+    about["file_name"] = found
+
+
+def read_list(path: Path, annotations: Path) -> list[str]:
+    """Image names of an image set, a line each. A class's set has a flag (-1, 0, 1) behind the name.
+
+    Names may hold spaces: a line is a name where `annotations` has its XML file, and only else looked at for a flag.
+    """
+    names = []
+    for line in read_lines(path):
+        name = line.strip()
+        if not file_names.is_file(annotations / f"{name}.xml"):
+            before, _, flag = name.rpartition(" ")
+            name = before.strip() if flag in FLAGS and before.strip() else name
+        names.append(name)
     if not names:
         raise UserError(f"{path}: names no image")
     for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if file_names.leaves(name):
             raise UserError(f"{path}: {name!r} leaves the folder of annotations, expected a name inside it")
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(names).items() if count > 1)
         raise UserError(f"{path}: names {twice} twice")
     return names
 
@@ -93,8 +127,6 @@ def parse(path: Path) -> dict[str, Any]:
     if root.tag != "annotation":
         raise UserError(f"{path}: holds <{root.tag}>, expected <annotation>")
     name = _text(root, "filename", str(path))
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UserError(f"{path}: filename {name!r} leaves the image folder, expected a path inside it")
     width, height = (_number(root, f"size/{side}", str(path)) for side in ("width", "height"))
     if width < 1 or height < 1 or width % 1 or height % 1:
         raise UserError(f"{path}: size is {width:g} x {height:g}, expected whole numbers of at least 1")
@@ -159,6 +191,14 @@ def _classes(given: list[str] | None, parsed: dict[str, dict], annotations: Path
     for name in sorted(set(found) - set(given)):
         raise UserError(f"{annotations / found[name]}.xml: object {name!r} is not among data.classes")
     return list(given)
+
+
+def _judge_form(parsed: list[dict], split: str, annotations: Path, report: Report) -> None:
+    """Stop where the corners are something else: places and sizes, as some tools write them."""
+    found = [(entry["box"], (about["width"], about["height"])) for about in parsed for entry in about["objects"]]
+    wrong = other_form([box for box, _ in found], [size for _, size in found], "corners")
+    if wrong:
+        report.add("form of boxes", split, annotations, "bndbox", wrong)
 
 
 def _document(

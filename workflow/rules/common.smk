@@ -18,7 +18,7 @@ from parity.align import files as probe_folder
 from parity.config import ids, models
 from parity.config.resolve import resolve
 from parity.config.run import MACHINE_KEYS
-from parity.data import official
+from parity.data import freshness, official
 from parity.cli import VERBS
 from parity.errors import UserError
 from parity.report.index import FIGURES, TABLES

@@ -40,11 +40,13 @@ rule dataset:
     params:
         job=job("workflow"),
         data=json.dumps(config["data"]),
+        answers=lambda w: dataset_token(),
         folder=lambda w, output: os.path.dirname(output[0]),
     message:
         "Preparing the dataset in {params.folder}."
     shell:
         "{params.job} {log:q} make_dataset.py --data {params.data:q} --out {params.folder:q}"
+        " --answers {params.answers:q}"
 
 
 rule preview:

@@ -19,6 +19,12 @@ def downloaded():
     return marker if FETCH.get("download") and not os.path.exists(f"{DATASET}/manifest.json") else []
 
 
+@cache
+def dataset_token():
+    """What the dataset has to be made for. It changes when a file that the dataset was made from did."""
+    return freshness.token(DATASET, logger.info)
+
+
 def preview_settings(wildcards):
     """What a sheet of training samples depends on, as JSON."""
     run = resolved(wildcards.model).plain()

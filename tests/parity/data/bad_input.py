@@ -347,7 +347,7 @@ CASES = [
     Case("link from a folder to its parent", folder_loop, None, source="yolo"),
     Case(
         "train is a path with ..",
-        written(b"train: ../images\nval: images/val\nnames: [cat, dog]\n", "data.yaml"),
+        written(b"train: ../elsewhere\nval: images/val\nnames: [cat, dog]\n", "data.yaml"),
         "error",
         "leaves the dataset's folder",
         source="yolo",

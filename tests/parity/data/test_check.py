@@ -82,7 +82,7 @@ def test_broken_images_everywhere_stop(root):
 def test_a_large_index_is_checked_by_entry_not_by_pair():
     """20,000 images and 60,000 boxes: every one is looked at once, and one bad box among them is found."""
     count = 20_000
-    images = [{"id": i, "file_name": "x.png", "width": 64, "height": 64} for i in range(count)]
+    images = [{"id": i, "file_name": f"{i}.png", "width": 64, "height": 64} for i in range(count)]
     boxes = [{"id": k, "image_id": k % count, "category_id": 1, "bbox": [1, 1, 9, 9]} for k in range(3 * count)]
     boxes[777]["bbox"] = [1, 1, 0, 9]
     document = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "a"}, {"id": 0, "name": "b"}]}

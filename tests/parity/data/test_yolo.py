@@ -111,7 +111,7 @@ def test_malformed_lines_are_named(root, tmp_path, line, message):
         ("train: images/train\nval: images/val\nnames: [cat]\nnc: 2", "nc is 2, but names has 1"),
         ("val: images/val\nnames: [cat, dog]", "has no train"),
         ("train: /images\nval: images/val\nnames: [cat, dog]", "leaves the dataset's folder"),
-        ("train: ../images\nval: images/val\nnames: [cat, dog]", "leaves the dataset's folder"),
+        ("train: ../elsewhere\nval: images/val\nnames: [cat, dog]", "leaves the dataset's folder"),
         ("train: labels/train\nval: images/val\nnames: [cat, dog]", "holds no image"),
         ("train: nothing\nval: images/val\nnames: [cat, dog]", "nothing: cannot be read"),
         ("train: {a: 1}\nval: images/val\nnames: [cat, dog]", "expected a folder of images"),
