@@ -50,10 +50,22 @@ def load_manifest(run: RunConfig) -> DatasetManifest:
     return about
 
 
+def open_data(run: RunConfig, split: str) -> Dataset:
+    """One split of a run's dataset. Raises UserError where a class has no place in the model's head."""
+    dataset = open_split(run.data.root, split, run.label_space)
+    largest, places = max(dataset.class_names), int(run.options["num_classes"])
+    if largest >= places:
+        raise UserError(
+            f"data.max_category_id: {run.model} has places for the category ids up to {places - 1}, but the class"
+            f" {dataset.class_names[largest]} has the id {largest}; set it to {largest}"
+        )
+    return dataset
+
+
 def train_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
     """The training batches of a run: a pure function of its configuration, whatever the number of workers."""
     settings = run.train
-    dataset = open_split(run.data.root, "train", run.label_space)
+    dataset = open_data(run, "train")
     plan = BatchPlan(dataset.ids, settings.batch_size, settings.epochs, run.seed, sizes=settings.multi_scale)
     preprocess, augment = make_preprocess(run.preprocess.plain()), make_augment(settings.augment)
     return Loader(dataset, plan, preprocess, augment, run.seed, run.workers, cache_bytes=cache_bytes)
@@ -61,7 +73,7 @@ def train_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
 
 def val_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
     """The validation images of a run, without augmentation."""
-    dataset = open_split(run.data.root, "val", run.label_space)
+    dataset = open_data(run, "val")
     preprocess = make_preprocess(run.preprocess.plain())
     return Loader(dataset, None, preprocess, workers=run.workers, cache_bytes=cache_bytes)
 

@@ -64,7 +64,7 @@ def check_classes(section: Mapping[str, Any], manifest: Mapping[str, Any]) -> No
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="The `data` section: a YAML file or JSON text.")
-    parser.add_argument("--answers", default=FIRST, help="What parity.data.freshness asked for; kept beside the dataset.")
+    parser.add_argument("--answers", default=FIRST, help="What parity.data.freshness asked for; kept with the dataset.")
     parser.add_argument("--out", required=True, type=Path, help="The dataset's folder; replaced if it exists.")
     args = parser.parse_args()
     try:

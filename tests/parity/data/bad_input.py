@@ -189,6 +189,88 @@ def folder_loop(root: Path) -> None:
     (root / "images/train/again").symlink_to("..")
 
 
+def corners(document: dict) -> None:
+    """Write corners where width and height belong."""
+    for box in document["annotations"]:
+        x, y, width, height = box["bbox"]
+        box["bbox"] = [x + 20, y + 12, x + 20 + width, y + 12 + height]
+
+
+def hashes(document: dict) -> None:
+    for values in (document["images"], document["annotations"]):
+        for value in values:
+            value["id"] += 2**64
+            if "image_id" in value:
+                value["image_id"] += 2**64
+
+
+def numbered_by_name(root: Path) -> None:
+    """Val has the same classes the other way round."""
+    edit(root, lambda d: [c.update(id=3 - c["id"]) for c in d["categories"]], "val")
+    edit(root, lambda d: [a.update(category_id=3 - a["category_id"]) for a in d["annotations"]], "val")
+
+
+def below(root: Path) -> None:
+    """The file names of another system: backslashes, and a blank as a web tool writes it."""
+    (root / "train/cam 1").mkdir()
+    (root / "train/1.png").rename(root / "train/cam 1/1.png")
+    edit(root, lambda d: d["images"][0].update(file_name="cam%201\\1.png"))
+
+
+def tiff(root: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(root / "train/1.tif")
+    (root / "train/1.png").unlink()
+    edit(root, lambda d: d["images"][0].update(file_name="1.tif"))
+
+
+def labels(text: str) -> Callable[[Path], None]:
+    """The same label file for every training image."""
+
+    def spoil(root: Path) -> None:
+        for number in range(1, 7):
+            (root / f"labels/train/{number}.txt").write_text(text)
+
+    return spoil
+
+
+def pose(root: Path) -> None:
+    labels("0 0.5 0.5 0.4 0.4 0.4 0.4 0.5 0.5 0.6 0.6\n")(root)
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\nkpt_shape: [3, 2]\n")
+
+
+def moved_labels(root: Path) -> None:
+    for number in (1, 2):
+        (root / f"labels/train/{number}.txt").rename(root / f"labels/train/photo_{number}.txt")
+
+
+def marks(root: Path) -> None:
+    """Put a byte order mark in front of every text file."""
+    for path in root.rglob("*"):
+        if path.suffix in (".json", ".xml", ".txt", ".yaml"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def with_spaces(root: Path) -> None:
+    for folder, suffix in (("Annotations", "xml"), ("JPEGImages", "png")):
+        for path in list((root / folder).glob(f"*.{suffix}")):
+            text = path.read_text().replace(".png", " (a).png") if suffix == "xml" else None
+            path.rename(path.with_name(f"{path.stem} (a).{suffix}"))
+            if text:
+                path.with_name(f"{path.stem} (a).{suffix}").write_text(text)
+    for split in ("train", "val"):
+        path = root / f"ImageSets/Main/{split}.txt"
+        path.write_text(path.read_text().replace("\n", " (a)\n"))
+
+
+def listed_absolutely(root: Path) -> None:
+    names = "".join(f"{root}/images/train/{number}.png\n" for number in range(1, 7))
+    (root / "few.txt").write_text(names)
+    (root / "data.yaml").write_text("train: few.txt\nval: ../val/images\nnames: [cat, dog]\n")
+    (root / "val").mkdir()
+    for folder in ("images", "labels"):
+        (root / folder / "val").rename(root / "val" / folder)
+
+
 GREY16 = np.full(SIZE[::-1], 4096, np.uint16)
 BAD_EXIF = b"Exif\0\0II*\0\xff\xff\xff\xff"
 RLE = {"size": [32, 48], "counts": [100, 50, 1386]}
@@ -265,7 +347,104 @@ CASES = [
     Case("annotation that is a number", entry(lambda d: d["annotations"].append(3)), "annotation file", "is a int"),
     Case("file name with ..", first_image(file_name="../x.png"), "unsafe path", "leaves the image folder"),
     Case("absolute file name", first_image(file_name="/etc/x.png"), "unsafe path", "leaves the image folder"),
+    Case("area that is null", first_box(area=None), "area", "area is None"),
+    Case("area that is a list", first_box(area=[200]), "area", "area is [200]"),
+    Case("iscrowd that is null", first_box(iscrowd=None), None),
+    Case("NaN where nobody looks", first_box(depth=float("nan"), extra={"a": [float("inf")]}), None),
+    Case("ids as floats", first_box(id=1.0, image_id=1.0, category_id=2.0), None),
+    Case("image id that is no whole number", first_box(image_id=1.5), "annotation without image", "no whole", 6, 5),
+    Case("number of 400 digits in a box", first_box(bbox=[4, 5, 10**400, 9]), "box not finite", "bbox is", 6, 5),
+    Case("ids beyond 64 bits", entry(hashes), "ids numbered anew", "does not fit into 64 bits"),
+    Case(
+        "category ids that are hashes",
+        entry(
+            lambda d: (
+                [d["categories"][1].update(id=4_000_000_007)]
+                + [a.update(category_id=4_000_000_007 if a["category_id"] == 2 else 1) for a in d["annotations"]]
+            )
+        ),
+        "classes numbered apart",
+        "dog is category 2 here and 4000000007 in train",
+    ),
+    Case("file names of another system", below, "file name", "is read as 'cam 1/1.png'"),
+    Case("two entries for one file", first_image(file_name="2.png"), "file named twice", "named by images[0]"),
+    Case(
+        "float image from 0 to 1",
+        lambda r: tiff(r, np.asarray(picture(1).convert("L"), np.float32) / 255),
+        "range of values",
+        "1 is shown as white",
+    ),
+    Case(
+        "32-bit image",
+        lambda r: tiff(r, np.asarray(picture(1).convert("L"), np.int32) * 257),
+        "range of values",
+        "65535 is shown",
+    ),
+    Case(
+        "12 bits in a 16-bit image",
+        saved(lambda: Image.fromarray(np.asarray(picture(1).convert("L"), np.uint16) * 16)),
+        "range of values",
+        "4095 is shown",
+    ),
+    Case(
+        "float image with negative values",
+        lambda r: tiff(r, np.full(SIZE[::-1], -1, np.float32)),
+        "image values",
+        "from -1 to -1",
+        5,
+        5,
+    ),
+    Case(
+        "float image with NaN",
+        lambda r: tiff(r, np.full(SIZE[::-1], np.nan, np.float32)),
+        "image values",
+        "not all finite",
+        5,
+        5,
+    ),
+    Case(
+        "black ink on nothing (transparent)",
+        saved(lambda: Image.new("RGBA", SIZE, (0, 0, 0, 9))),
+        "black or white",
+        "nearly black",
+    ),
+    # both files
+    Case("classes of val numbered otherwise", numbered_by_name, "classes numbered apart", "matched by name"),
+    Case("a class that val does not list", entry(only_cats, "val"), "classes of one split", "val does not list dog"),
+    Case(
+        "another class under the same id in val",
+        entry(lambda d: d["categories"][1].update(name="cow"), "val"),
+        "classes contradict",
+        "'cow' here and 'dog' in train",
+    ),
+    Case(
+        "another spelling in val",
+        entry(
+            lambda d: (
+                d["categories"][1].update(name="Dog", id=9)
+                or [a.update(category_id=9 if a["category_id"] == 2 else 1) for a in d["annotations"]]
+            ),
+            "val",
+        ),
+        "classes contradict",
+        "the class 'Dog' is 'dog' in train",
+    ),
+    Case(
+        "one class under two ids",
+        entry(lambda d: d["categories"][1].update(name="cat")),
+        "class name twice",
+        "ids 1 and 2",
+    ),
     # whole files
+    Case("byte order marks", marks, None),
+    Case("corners instead of width and height", entry(corners), "form of boxes", "all do as [x1, y1, x2, y2]"),
+    Case("crowds only", every_box(iscrowd=1), "empty", "all 6 annotations are crowds"),
+    Case(
+        "every image id as text",
+        entry(lambda d: [a.update(image_id=str(a["image_id"])) for a in d["annotations"]]),
+        "empty",
+        "annotation without image 6",
+    ),
     Case("no images", entry(lambda d: d["images"].clear()), "empty", "holds no image"),
     Case("no annotations", entry(lambda d: d["annotations"].clear()), "empty", "no image shows an object"),
     Case("no categories", entry(lambda d: d["categories"].clear()), "empty", "holds no category"),
@@ -317,7 +496,73 @@ CASES = [
         "is in the train split already",
         source="voc",
     ),
+    Case("names with spaces", with_spaces, None, source="voc"),
+    Case("byte order marks", marks, None, source="voc"),
+    Case(
+        "place and size instead of corners",
+        lambda r: [
+            (r / f"Annotations/{n}.xml").write_text(
+                VOC_FILE.format(name=n).replace("<xmin>4<", "<xmin>20<").replace(">24<", ">9<")
+            )
+            for n in range(1, 7)
+        ],
+        "form of boxes",
+        "all do as [x, y, width, height]",
+        source="voc",
+    ),
     # YOLO
+    Case("byte order marks", marks, None, source="yolo"),
+    Case("paths as exports write them", listed_absolutely, None, source="yolo"),
+    Case("files of macOS", lambda r: (r / "images/train/._1.png").write_bytes(b"x"), None, source="yolo"),
+    Case(
+        "a label that ends at 1.0004",
+        written(b"0 0.5 0.5 0.5 1.0004\n", "labels/train/1.txt"),
+        "box beyond one",
+        "less than a pixel",
+        source="yolo",
+    ),
+    Case("keypoints behind the box", pose, None, source="yolo"),
+    Case(
+        "keypoints, but no kpt_shape",
+        labels("0 0.5 0.5 0.4 0.4 0.4 0.4 0.5 0.5 0.6 0.6\n"),
+        "keypoints",
+        "kpt_shape: [3, 2]",
+        source="yolo",
+    ),
+    Case(
+        "corners instead of centre and size",
+        labels("0 0.6 0.6 0.95 0.9\n"),
+        "form of boxes",
+        "all do as [x1, y1, x2, y2]",
+        source="yolo",
+    ),
+    Case(
+        "label files of other names", moved_labels, "labels without image", "belongs to no image", 6, 4, source="yolo"
+    ),
+    Case(
+        "a web tool's names of label files",
+        lambda r: [
+            (r / "images/train/1.png").rename(r / "images/train/a b.png"),
+            (r / "labels/train/1.txt").rename(r / "labels/train/a%20b.txt"),
+        ],
+        "file name",
+        "labels of images/train/a b.png",
+        source="yolo",
+    ),
+    Case(
+        "a misnamed folder of labels",
+        lambda r: (r / "labels/train").rename(r / "labels/trian"),
+        "empty",
+        "labels/trian/1.txt is there",
+        source="yolo",
+    ),
+    Case(
+        "one name for two classes",
+        written(b"train: images/train\nval: images/val\nnames: [cat, cat]\n", "data.yaml"),
+        "error",
+        "names has 'cat' as 0 and 1",
+        source="yolo",
+    ),
     Case(
         "pixels instead of parts",
         written(b"0 20 10 10 10\n", "labels/train/1.txt"),
@@ -364,7 +609,7 @@ def outcome(case: Case, folder: Path) -> tuple[str, str, str]:
     try:
         build(settings(case.source, root), out)
     except UserError as error:
-        refusal = str(error).replace(f"{root}/", "")
+        refusal = str(error).replace(f"{root}/", "").replace(str(root), ".").replace(f"{out}/", "")
     if case.kind is None:
         return "nothing", "", refusal
     if case.kind == "error":
@@ -373,7 +618,11 @@ def outcome(case: Case, folder: Path) -> tuple[str, str, str]:
     problems = json.loads((out / "check.json").read_text())["problems"]
     found = next(p for p in problems if p["kind"] == case.kind and case.words in p["message"])
     at = found["id"] if not found["id"].isdigit() else f"image {found['id']}"
-    return found["effect"], f"{found['file'].removeprefix(f'{root}/')} {at}".strip(), found["message"]
+    return (
+        found["effect"],
+        f"{found['file'].removeprefix(f'{root}/')} {at}".strip(),
+        found["message"].replace(f"{root}/", "").replace(str(root), "."),
+    )
 
 
 HEAD = """# What bad input leads to
