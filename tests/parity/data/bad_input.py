@@ -620,7 +620,7 @@ def outcome(case: Case, folder: Path) -> tuple[str, str, str]:
     at = found["id"] if not found["id"].isdigit() else f"image {found['id']}"
     return (
         found["effect"],
-        f"{found['file'].removeprefix(f'{root}/')} {at}".strip(),
+        f"{found['file'].removeprefix(f'{root}/').replace(str(root), '')} {at}".strip(),
         found["message"].replace(f"{root}/", "").replace(str(root), "."),
     )
 
