@@ -118,6 +118,14 @@ class JittorFramework(Framework):
     def gradients(self) -> dict[str, np.ndarray]:
         return state.official(self.model, self.accumulated)
 
+    def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
+        parameters = state.parameters(self.model)
+        self.accumulated = {
+            name: _constant(arrays[name]).reshape(parameter.shape)
+            for name, parameter in parameters.items()
+            if name in arrays
+        }
+
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state()
 

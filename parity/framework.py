@@ -156,6 +156,10 @@ class Framework(ABC):
         """Accumulated gradients by parameter name; parameters that the loss does not reach are left out."""
 
     @abstractmethod
+    def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put these in the place of what is accumulated; parameters that are not named have no gradient then."""
+
+    @abstractmethod
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """Moments as `<parameter>/exp_avg`, `<parameter>/exp_avg_sq`, `<parameter>/momentum_buffer`, and `step` [1]."""
 

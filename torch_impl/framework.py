@@ -127,6 +127,11 @@ class TorchFramework(Framework):
     def gradients(self) -> dict[str, np.ndarray]:
         return state.to_arrays({n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
 
+    def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
+        for name, parameter in self.model.named_parameters():
+            given = arrays.get(name)
+            parameter.grad = None if given is None else torch.from_numpy(np.array(given)).to(parameter)
+
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state()
 

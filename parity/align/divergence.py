@@ -1,5 +1,6 @@
 """Where two networks begin to differ: the module that is to blame, told apart from those that only pass it on."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,19 @@ class ModuleCheck:
     def worst(self) -> Difference | None:
         """The largest difference of the outputs, in units of the tolerance."""
         return max(self.outputs, key=lambda d: d.ratio, default=None)
+
+
+WITHOUT_PARTNER = {  # modules that one framework may have alone, and where what they compute is compared
+    r"\._layer$": "the pooling inside Jittor's own pooling module, whose output is its own",
+    r"(attn|attention)\.drop$": "the dropout inside PyTorch's attention, a function there; in the attention's output",
+}
+
+
+def without_partner(path: str) -> str | None:
+    """Why a module may exist in one framework only; None where it may not."""
+    return next(
+        (reason for pattern, reason in WITHOUT_PARTNER.items() if re.search(pattern, path.partition("#")[0])), None
+    )
 
 
 def split_name(name: str) -> tuple[str, str]:

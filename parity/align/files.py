@@ -21,7 +21,7 @@ def names(reference: bool, trajectory: bool) -> list[str]:
     `reference` is the first framework's probe, which the others are compared with and fed from. `trajectory` says
     whether a training is recorded.
     """
-    found = ["probe.json", "batches.npz", "eval.npz", "train.npz"]
+    found = ["probe.json", "batches.npz", "eval.npz", "train.npz", "average.npz"]
     if reference:
         found += ["states.npz", "nudged.npz", "referee.npz"]
     if trajectory:
@@ -80,7 +80,8 @@ class Probe:
     """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
 
     `anchors` and `final` are None without a trajectory. Only the first framework has `nudged`, `nudged_anchors` and
-    `referee`; they are None elsewhere. `referee` is also None where its file is empty: the framework has no float64.
+    `referee`; they are None elsewhere. An array file may be empty: `average` without an average, `referee` without
+    float64; then they are None too.
     """
 
     def __init__(self, folder: str | Path):
@@ -90,11 +91,11 @@ class Probe:
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
-        self.anchors, self.final, self.nudged, self.nudged_anchors, self.referee = (
+        self.anchors, self.final, self.average, self.nudged, self.nudged_anchors, self.referee = (
             Arrays(file) if (file := self.folder / f"{name}.npz").exists() else None
-            for name in ("anchors", "final", "nudged", "nudged_anchors", "referee")
+            for name in ("anchors", "final", "average", "nudged", "nudged_anchors", "referee")
         )
-        self.referee = self.referee or None
+        self.average, self.referee = self.average or None, self.referee or None
 
     @property
     def again(self) -> list[Arrays]:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from parity.align.files import Probe
-from parity.align.result import FAIL, PASS, Rung
+from parity.align.result import ALONE, FAIL, INCOMPLETE, PASS, Rung, coverage
 from parity.align.rungs import (
     configuration,
     forward,
@@ -23,7 +23,6 @@ from parity.align.rungs import (
 )
 from parity.align.tolerances import TOLERANCES
 
-SINGLE = "single framework"
 NAMES = (
     "configuration",
     "preprocessing",
@@ -42,13 +41,13 @@ NAMES = (
 def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
     """Judge two probes; the first is the reference. Returns what alignment.json holds.
 
-    verdict is "pass", "fail" or, with one probe only, "single framework": then nothing was compared between
-    frameworks, and only the loading of weights could be checked.
+    verdict is "fail" if a rung fails, else "incomplete" if a rung is, else "pass". With one probe only it is "not
+    compared": nothing can be compared between frameworks, and only the loading of weights is checked.
     """
     divergence, layers, trajectory = None, [], None
     if second is None:
         reason = f"only {first.framework} takes part: there is nothing to compare it with"
-        rungs = [Rung(i, name).skip(reason) for i, name in enumerate(NAMES)]
+        rungs = [Rung(i, name).not_compared(reason) for i, name in enumerate(NAMES)]
         rungs[2] = weights.loading(first)
     else:
         rungs = [
@@ -67,8 +66,8 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
         ]
         rung, trajectory = training.training(first, second)
         rungs += [rung, same_weights.same_weights(first, second)]
-    failed = any(rung.verdict == FAIL for rung in rungs)
-    verdict = FAIL if failed else SINGLE if second is None else PASS
+    verdicts = {rung.verdict for rung in rungs}
+    verdict = next(word for word in (FAIL, INCOMPLETE, ALONE, PASS) if word in verdicts)
     sides = [probe for probe in (first, second) if probe is not None]
     found = {
         "model": first.about["model"],
@@ -77,7 +76,7 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
         "versions": {probe.framework: probe.about["versions"] for probe in sides},
         "settings": first.about["settings"],
         "verdict": verdict,
-        "passed": not failed,
+        "passed": verdict == PASS,
         "rungs": [rung.record() for rung in rungs],
         "first_divergence": divergence,
         "layers": layers,
@@ -103,14 +102,15 @@ def summary(alignment: dict[str, Any]) -> list[str]:
         number = ""
         if rung["worst"] is not None:
             number = f"{rung['worst']:.2e} of {rung['tolerance']:.0e} ({rung['measure']}), "
-        count = f"{rung['compared']} compared, " if rung["compared"] else ""
-        lines.append(f"{rung['rung']:>2} {rung['verdict']:<7} {rung['name']}: {count}{number}{rung['where']}")
+        count = f"{coverage(rung)} compared; " if rung["compared"] else ""
+        lines.append(f"{rung['rung']:>2} {rung['verdict']:<12} {rung['name']}: {count}{number}{rung['where']}")
     names = " and ".join(alignment["frameworks"])
     lines.append(f"alignment of {alignment['model']} {alignment['variant']}, {names}: {alignment['verdict']}")
     return lines
 
 
 def failures(alignment: dict[str, Any]) -> list[str]:
-    """What failed, in words: the rung and the place."""
-    failed = [rung for rung in alignment["rungs"] if rung["verdict"] == FAIL]
-    return [f"rung {rung['rung']} ({rung['name']}) fails: {rung['where']}" for rung in failed]
+    """What failed and what is incomplete, in words: the rung and the place. Empty where training may start."""
+    words = {FAIL: "fails", INCOMPLETE: "is incomplete"}
+    found = sorted((r for r in alignment["rungs"] if r["verdict"] in words), key=lambda r: r["verdict"] == INCOMPLETE)
+    return [f"rung {r['rung']} ({r['name']}) {words[r['verdict']]}: {r['where']}" for r in found]

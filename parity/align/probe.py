@@ -8,6 +8,7 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
     train.npz          losses, matches, gradients and optimiser steps on training batches, likewise; learning rates
     trajectory.jsonl   the lines of the engine over the first steps of training
     final.npz          detections of the validation images with the first framework's weights after those steps
+    average.npz        outputs for the validation images with the average after the last step of train.npz; empty without
     anchors.npz        losses and gradient norms of some of those steps, each from the first framework's weights
 
 and the first framework, which the others are compared with, also
@@ -15,8 +16,8 @@ and the first framework, which the others are compared with, also
     states.npz         weights, moments and averages before each step of train.npz but the first
     anchor_states.npz  weights before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
-    nudged*.npz        train.npz and anchors.npz again after the last bit of every weight was changed,
-    referee.npz        and train.npz in float64: how far rounding moves this framework from itself; empty where the
+    nudged*.npz        gradients and anchors.npz again after the last bit of every weight was changed,
+    referee.npz        and gradients in float64: how far rounding moves this framework from itself; empty where the
                        framework offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
 """
@@ -31,8 +32,9 @@ import numpy as np
 
 from parity.align import trace
 from parity.align.files import Arrays, names, save_arrays
+from parity.align.queries import SCORES
 from parity.align.shake import shake
-from parity.align.steps import last_bits, record_steps
+from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, spread, steps_of_run
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
 from parity.config.run import MACHINE_KEYS, RunConfig, load_run
 from parity.data.loader import Loader, batch_digest
@@ -46,7 +48,7 @@ from parity.train.train import framework_of
 from parity.weights import formats
 
 OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
-BATCHES = 3  # training batches that are compared; one more step would repeat the same code
+BATCHES = 3  # first batches of the run that are prepared and compared, beside those of the optimiser steps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference", help="Folder of the first framework's probe, whose recorded inputs are fed to every module."
     )
     parser.add_argument("--images", type=int, default=2, help="Validation images that are followed layer by layer.")
-    parser.add_argument("--steps", type=int, default=3, help="Optimiser steps, each from the first framework's state.")
+    parser.add_argument("--steps", type=int, default=5, help="Optimiser steps, each from the first framework's state.")
     parser.add_argument(
         "--trajectory", type=int, default=100, help="Steps of real training, after which AP is measured; 0 leaves both."
     )
@@ -72,7 +74,9 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         (out / name).unlink(missing_ok=True)
     data, validation = engine.train_loader(settings), engine.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
-    batches = list(islice(data.batches(1), max(BATCHES, args.steps)))
+    factors = learning_rates(settings, data)
+    steps = steps_of_run(settings, data, factors, spread(len(factors), args.steps))
+    batches = [*islice(data.batches(1), BATCHES), *(step.batch for step in steps)]
     save_arrays(out / "batches.npz", _batch_arrays([images, *batches]))
 
     framework.seed(settings.seed)
@@ -85,7 +89,8 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         "variant": settings.variant,
         "config": {key: value for key, value in settings.plain().items() if key not in OWN_KEYS},
         "own_config": {"framework_options": settings.framework_options, "workers": settings.workers},
-        "settings": {"images": args.images, "steps": args.steps, "trajectory": args.trajectory},
+        "settings": {"images": args.images, "steps": len(steps), "trajectory": args.trajectory},
+        "steps": [{"step": step.number, "epoch": step.epoch + 1} for step in steps],
         "tensors": {info.name: f"{info.kind} {list(info.shape)}" for info in framework.tensors()},
         "parameters": parameter_counts(framework.tensors()),
         "dataset_digest": engine.load_manifest(settings)["digest"],
@@ -101,20 +106,20 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     save_arrays(out / "eval.npz", arrays)
     del arrays, feed
 
-    steps = batches[: args.steps]
-    states = Arrays(reference / "states.npz") if reference else None
-    arrays, groups, passed = record_steps(framework, settings, steps, shaken, states)
-    factors = learning_rates(settings, data)
+    given = tuple(Arrays(reference / f"{name}.npz") for name in ("states", "train")) if reference else None
+    arrays, groups, passed = record_steps(framework, settings, steps, shaken, given)
     about["groups"] = group_record(groups)
+    save_arrays(out / "average.npz", with_average(framework, images) if settings.train.ema else {})
+    arrays |= record_decay(framework, settings, groups, shaken, given[1] if given else arrays)
     arrays["lr"] = factors[:, None] * np.array([group.lr for group in groups])
     save_arrays(out / "train.npz", arrays)
     nudge = last_bits(settings.seed)
     if reference is None:
         save_arrays(out / "states.npz", passed)
         states = Arrays(out / "states.npz")
-        save_arrays(out / "nudged.npz", record_steps(framework, settings, steps, shaken, states, nudge)[0])
+        save_arrays(out / "nudged.npz", record_gradients(framework, settings, steps, shaken, states, nudge))
         referee = referee_of(settings, framework_class)
-        doubled = {} if referee is None else record_steps(referee, settings, steps, shaken, states)[0]
+        doubled = {} if referee is None else record_gradients(referee, settings, steps, shaken, states)
         save_arrays(out / "referee.npz", doubled)
         del referee, doubled
     del arrays, passed
@@ -142,6 +147,13 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 def _batch_arrays(batches: list[Batch]) -> dict[str, np.ndarray]:
     """Every array of every batch as `<number>/<name>`; number 0 are the validation images."""
     return {f"{i}/{key}": value for i, batch in enumerate(batches) for key, value in vars(batch).items()}
+
+
+def with_average(framework: Framework, images: Batch) -> dict[str, np.ndarray]:
+    """Raw outputs and detections while the model carries its average, and the scores that queries are picked by."""
+    with framework.ema_weights():
+        arrays = trace.trace_eval(framework, images, layers=True)
+    return {n: a for n, a in arrays.items() if not n.startswith("layer/") or n == f"layer/{SCORES}"}
 
 
 def check_loading(framework: Framework, initial: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Optimiser steps for rungs 5 to 7: each from a state that all who take part are given."""
+"""Optimiser steps for rungs 5 to 7: each from a state and with gradients that all who take part are given."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,81 +9,185 @@ from parity.align.files import Arrays
 from parity.align.queries import SCORES
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
+from parity.data.loader import Loader
 from parity.framework import Batch, Framework, Group
 from parity.train.prepare import prepare_training
 from parity.train.schedule import ema_decay
 
 COUNTER = "num_batches_tracked"
+DECAY_RATE = 100.0  # the largest rate of the step that shows weight decay: 100 x 1e-4 is a percent of a parameter
 
 State = dict[str, np.ndarray]
+
+
+@dataclass
+class Step:
+    """One optimiser step of the run: its number (from 1), epoch (from 0), first batch and the rate's factor."""
+
+    number: int
+    epoch: int
+    batch: Batch
+    factor: float
+
+
+def spread(total: int, count: int) -> list[int]:
+    """`count` of the steps 1..total, the first and the last among them, at about equal ratios; all if there are fewer.
+
+    Early steps change most: the warm-up of the rate and of the average. The last one is past every change.
+    """
+    chosen = {round(step) for step in np.geomspace(1, max(1, total), min(count, total))}
+    for step in range(1, total + 1):
+        if len(chosen) >= min(count, total):
+            break
+        chosen.add(step)
+    return sorted(chosen)
+
+
+def steps_of_run(settings: RunConfig, data: Loader, factors: np.ndarray, numbers: list[int]) -> list[Step]:
+    """These optimiser steps as the run takes them."""
+    accumulate = settings.train.accumulate
+    per_epoch = data.plan.steps_per_epoch // accumulate
+    steps = []
+    for number in numbers:
+        epoch, place = divmod(number - 1, per_epoch)
+        batches = data.batches(epoch + 1, place * accumulate)
+        steps.append(Step(number, epoch, next(batches), float(factors[number - 1])))
+        batches.close()
+    return steps
 
 
 def record_steps(
     framework: Framework,
     settings: RunConfig,
-    batches: list[Batch],
+    steps: list[Step],
     start: State,
-    states: Arrays | None = None,
-    change: Callable[[State], State] = lambda state: state,
+    reference: tuple[Arrays, Arrays] | None = None,
 ) -> tuple[State, list[Group], State]:
-    """One optimiser step on each batch. Returns the arrays of train.npz, the parameter groups and the states passed.
+    """Take these steps of the run. Returns the arrays of train.npz, the parameter groups and the states passed.
 
-    Without `states` the framework goes on from its own state; with the states that another run passed, it begins every
-    step from those weights, moments and average. So each step is compared by itself, and rounding cannot build up
-    between them: Adam makes it grow to percents in three steps, because it moves a parameter whose gradient is only
-    rounding as far as any other. `change` is applied to weights before they are loaded.
+    Without `reference` the framework goes on from its own state with its own gradients. With another run's states and
+    train.npz it begins every step from those weights, moments and average, computes its own gradients, and then steps
+    with *that run's* gradients. So each step is compared by itself and rounding cannot build up: Adam makes it grow to
+    percents in three steps, because it moves a parameter whose gradient is only rounding as far as any other.
 
-    Of the first step: `loss/<name>`, `total`, outputs and matches as in `trace`. Of step k: `step<k>/grad/<name>`,
-    `step<k>/delta/<name>`, the change of a parameter, and `step<k>/buffer/<name>`; `ema_delta/<name>` of the last;
-    `step_total`, `step_grad_norm` and `step_clip` [K]. Floating arrays are float32, whatever the framework computes in.
+    Optimiser and average are told that as many steps were taken before as in the run, so that bias correction, rate and
+    the average's decay are those of that step.
+
+    Of the first step: losses, outputs and matches as in `trace`. Of step k, under `step<k>/`: `grad/<name>`, the
+    framework's own; `delta/<name>`, the change of a parameter; `moment/<name>/<slot>`; `buffer/<name>`; `ema/<name>`,
+    the change of the average; `keep`, its decay; and the norms of parameters and average before. Then `step_total`,
+    `step_grad_norm` and `step_clip` [K]. The framework is left as it is after the last step.
     """
     train = settings.train
-    framework.load_state(change(start))
+    framework.load_state(start)
     groups = prepare_training(framework, settings)  # the average starts as a copy of the weights
     kinds = {info.name: info.kind for info in framework.tensors() if COUNTER not in info.name}
+    parameters = [name for name, kind in kinds.items() if kind != "buffer"]
     passed: State = {}
     arrays: State = {}
     numbers: dict[str, list[float]] = {"step_total": [], "step_grad_norm": [], "step_clip": []}
-    for k, batch in enumerate(batches):
-        if k and states is not None:
-            framework.load_state(change(states.part(f"{k}/state/")))
-            framework.load_optimizer_state(states.part(f"{k}/moments/"))
-            if train.ema:
-                framework.load_ema(states.part(f"{k}/ema/"))
+    for k, step in enumerate(steps):
+        if k:
+            moments = framework.optimizer_state() if reference is None else reference[0].part(f"{k}/moments/")
+            moments["step"] = np.array([step.number - 1], np.int64)
+            if reference is not None:
+                framework.load_state(reference[0].part(f"{k}/state/"))
+                if train.ema:
+                    framework.load_ema(reference[0].part(f"{k}/ema/"))
+            framework.load_optimizer_state(moments)
         before, average = framework.state(), framework.ema_state() if train.ema else {}
-        if k and states is None:
+        if k and reference is None:
             passed |= {f"{k}/state/{name}": value for name, value in before.items()}
-            passed |= {f"{k}/moments/{name}": value for name, value in framework.optimizer_state().items()}
+            passed |= {f"{k}/moments/{name}": value for name, value in moments.items()}
             passed |= {f"{k}/ema/{name}": value for name, value in average.items()}
-        draws = Draws(settings.seed, k, 0)
-        if k == 0:
-            with framework.record_layers() as layers:
-                result = framework.forward_backward(batch, draws, 0, extras=True)
-            arrays |= {f"layer/{SCORES}": layers[SCORES]} if SCORES in layers else {}
-            arrays |= result.extras | {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
-            arrays["total"] = np.float32(result.total)
-            del layers
-        else:
-            result = framework.forward_backward(batch, draws, 0)
-        arrays |= {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
-        norm, clip = framework.optimizer_step([group.lr for group in groups], train.clip_norm)
-        for name, value in zip(numbers, (result.total, norm, clip), strict=True):
+        total, found = _gradients(framework, settings, step, outputs=k == 0)
+        arrays |= found | {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
+        if reference is not None:
+            framework.set_gradients(reference[1].part(f"step{k}/grad/"))
+        norm, clip = framework.optimizer_step([group.lr * step.factor for group in groups], train.clip_norm)
+        for name, value in zip(numbers, (total, norm, clip), strict=True):
             numbers[name].append(value)
         after = framework.state()
-        arrays |= _changes(f"step{k}/delta", before, after, kinds)
+        arrays |= _changes(f"step{k}/delta", before, after, parameters)
         arrays |= {f"step{k}/buffer/{name}": after[name] for name, kind in kinds.items() if kind == "buffer"}
+        moments = framework.optimizer_state().items()
+        arrays |= {f"step{k}/moment/{name}": value for name, value in moments if not name.endswith("step")}
         if train.ema:
-            framework.update_ema(ema_decay(train.ema, k + 1))
-            if k == len(batches) - 1:
-                arrays |= _changes("ema_delta", average, framework.ema_state(), kinds)
-    arrays = {n: a.astype(np.float32) if a.dtype == np.float64 else a for n, a in arrays.items()}
+            arrays[f"step{k}/keep"] = np.float64(ema_decay(train.ema, step.number))
+            framework.update_ema(float(arrays[f"step{k}/keep"]))
+            arrays |= _changes(f"step{k}/ema", average, framework.ema_state(), list(kinds))
+    arrays = {
+        n: a.astype(np.float32) if "/" in n and a.dtype == np.float64 and a.ndim else a for n, a in arrays.items()
+    }
     return arrays | {name: np.array(values, np.float64) for name, values in numbers.items()}, groups, passed
 
 
-def _changes(prefix: str, before: State, after: State, kinds: Mapping[str, str]) -> State:
-    """after - before of every parameter."""
-    names = [name for name, kind in kinds.items() if kind != "buffer"]
-    return {f"{prefix}/{n}": after[n].astype(np.float64) - before[n] for n in names}
+def record_gradients(
+    framework: Framework,
+    settings: RunConfig,
+    steps: list[Step],
+    start: State,
+    states: Arrays,
+    change: Callable[[State], State] = lambda state: state,
+) -> State:
+    """Only the gradients and running statistics of `record_steps`, float32 whatever the framework computes in.
+
+    `change` is applied to the weights before they are loaded.
+    """
+    framework.load_state(change(start))
+    buffers = [i.name for i in framework.tensors() if i.kind == "buffer" and COUNTER not in i.name]
+    arrays: State = {}
+    for k, step in enumerate(steps):
+        if k:
+            framework.load_state(change(states.part(f"{k}/state/")))
+        framework.set_gradients({})
+        _gradients(framework, settings, step)
+        arrays |= {f"step{k}/grad/{name}": value.astype(np.float32) for name, value in framework.gradients().items()}
+        state = framework.state()
+        arrays |= {f"step{k}/buffer/{name}": state[name].astype(np.float32) for name in buffers}
+    framework.set_gradients({})
+    return arrays
+
+
+def _gradients(framework: Framework, settings: RunConfig, step: Step, outputs: bool = False) -> tuple[float, State]:
+    """One forward and backward pass of the step; (loss, losses, outputs and matches if asked for)."""
+    draws = Draws(settings.seed, step.number - 1, 0)
+    if not outputs:
+        return framework.forward_backward(step.batch, draws, step.epoch).total, {}
+    with framework.record_layers() as layers:
+        result = framework.forward_backward(step.batch, draws, step.epoch, extras=True)
+    arrays = {f"layer/{SCORES}": layers[SCORES]} if SCORES in layers else {}
+    arrays |= result.extras | {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
+    return result.total, arrays | {"total": np.float32(result.total)}
+
+
+def _changes(prefix: str, before: State, after: State, names: list[str]) -> State:
+    """after - before of every tensor, and `<prefix>_norms`, the norms before, in the same order."""
+    arrays = {f"{prefix}/{n}": after[n].astype(np.float64) - before[n] for n in names}
+    norms = [np.linalg.norm(np.asarray(before[n], np.float64).ravel()) for n in names]
+    return arrays | {f"{prefix}_norms": np.array(norms, np.float64)}
+
+
+def record_decay(
+    framework: Framework,
+    settings: RunConfig,
+    groups: list[Group],
+    start: State,
+    recorded: Mapping[str, np.ndarray],
+) -> State:
+    """`decay/<name>`: one step with gradients of zero, no moments and rates so large that weight decay is seen.
+
+    In a usual step it is smaller than the rounding of a parameter. `recorded` says which parameters have a gradient.
+    """
+    framework.load_state(start)
+    prepare_training(framework, settings)
+    prefix = "step0/grad/"
+    reached = [name for name in recorded if name.startswith(prefix)]
+    framework.set_gradients({name.removeprefix(prefix): np.zeros_like(recorded[name]) for name in reached})
+    largest = max((group.lr for group in groups), default=0.0) or 1.0
+    before = framework.state()
+    framework.optimizer_step([DECAY_RATE * group.lr / largest for group in groups], None)
+    return _changes("decay", before, framework.state(), [name for group in groups for name in group.names])
 
 
 def last_bits(seed: int) -> Callable[[State], State]:

@@ -13,6 +13,7 @@ from parity.compare.findings import Findings, busy, overlaps, profile_conditions
 from parity.errors import UserError
 from parity.files import read_json
 
+VERDICTS = ("fail", "incomplete")  # of a rung, that limit what a report says
 FEW_SEEDS = 3  # below this a spread between seeds is hardly known
 FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
 LOW_AP = 5.0  # points below which two detectors agree because neither detects
@@ -44,9 +45,12 @@ def _about_the_comparison(comparison: Comparison, findings: Findings) -> list[Li
         found.append(("one_seed", {"seed": comparison.seeds[0]}))
     elif 1 < len(comparison.seeds) < FEW_SEEDS:
         found.append(("few_seeds", {"n": len(comparison.seeds)}))
-    failed = [r for r in (comparison.alignment or {}).get("rungs") or [] if r.get("verdict") == "fail"]
-    if failed:
-        found.append(("not_aligned", {"rungs": ", ".join(f"{r.get('rung')} {r.get('name')}" for r in failed)}))
+    rungs = (comparison.alignment or {}).get("rungs") or []
+    names = {v: [f"{r.get('rung')} {r.get('name')}" for r in rungs if r.get("verdict") == v] for v in VERDICTS}
+    if names["fail"]:
+        found.append(("not_aligned", {"rungs": ", ".join(names["fail"])}))
+    if names["incomplete"]:
+        found.append(("alignment_incomplete", {"rungs": ", ".join(names["incomplete"])}))
     if comparison.setting("align", "gate") is False:
         found.append(("gate_off", {}))
     if comparison.alignment is None and len(present) > 1:

@@ -45,7 +45,12 @@ class AlignConfig(Section):
 
     gate: bool = Field(True, description="Train only when the check passes. Turning it off is recorded in the report.")
     images: int = Field(2, ge=1, description="Validation images that are followed layer by layer.")
-    steps: int = Field(3, ge=1, description="Training batches whose gradients and optimiser steps are compared.")
+    steps: int = Field(
+        5,
+        ge=1,
+        description="Steps of the run whose gradients and optimiser steps are compared; with fewer than 5 the check is"
+        " incomplete.",
+    )
     trajectory_steps: int = Field(
         100,
         ge=0,

@@ -236,16 +236,16 @@ def _detail(rungs: list[dict], number: int, key: str) -> Any:
 
 
 def alignment_summary(alignment: dict | None) -> dict[str, Any] | None:
-    """`passed`, how many rungs passed, failed (as "6 gradients") and were skipped, and the first divergence."""
+    """Whether anything was `compared`; how many rungs passed, which failed (as "6 gradients") or are incomplete."""
     if alignment is None:
         return None
     rungs = alignment.get("rungs") or []
-    counts = {verdict: [r for r in rungs if r.get("verdict") == verdict] for verdict in ("pass", "fail", "skipped")}
+    counts = {verdict: [r for r in rungs if r.get("verdict") == verdict] for verdict in ("pass", "fail", "incomplete")}
     return {
-        "passed": bool(alignment.get("passed")) and not counts["fail"],
+        "compared": alignment.get("verdict") != "not compared",
         "count": len(counts["pass"]),
-        "skipped": len(counts["skipped"]),
         "failed": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["fail"]],
+        "incomplete": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["incomplete"]],
         "divergence": alignment.get("first_divergence"),
         "float64": _detail(rungs, 6, "against_float64"),
         "anchors": _detail(rungs, 9, "anchors"),

@@ -92,12 +92,15 @@ TABLES: dict[str, Callable[[list[Entry]], pd.DataFrame]] = {
 
 
 def alignment_verdict(comparison: Comparison) -> str:
-    """ "passed", "failed at 6 gradients" or "not run"."""
+    """ "passed", "failed at 6 gradients", "incomplete at 10 AP ...", "not compared" or "not run"."""
     if comparison.alignment is None:
         return "not run"
     rungs = comparison.alignment.get("rungs") or []
-    failed = [f"{rung.get('rung')} {rung.get('name')}" for rung in rungs if rung.get("verdict") == "fail"]
-    return f"failed at {', '.join(failed)}" if failed else "passed"
+    for verdict, word in (("fail", "failed"), ("incomplete", "incomplete")):
+        found = [f"{rung.get('rung')} {rung.get('name')}" for rung in rungs if rung.get("verdict") == verdict]
+        if found:
+            return f"{word} at {', '.join(found)}"
+    return "passed" if comparison.alignment.get("passed") else "not compared"
 
 
 def points(entries: list[Entry]) -> list[Point]:

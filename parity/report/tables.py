@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from parity.align.result import Rung, coverage
+from parity.align.rungs.same_weights import judge
 from parity.compare.comparison import METRICS, Comparison, Run
 from parity.compare.findings import Findings, samples
 from parity.compare.stats import summary
@@ -272,11 +274,28 @@ def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The rungs of alignment.json; empty when the ladder is not part of the comparison."""
+    """The rungs of alignment.json, and rung 10 once more with the final weights; empty without a ladder."""
     columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
     rungs = (comparison.alignment or {}).get("rungs") or []
+    if rungs and (final := final_weights(comparison)):
+        rungs = [*rungs, *final]
+    rungs = [rung | {"compared": coverage(rung)} for rung in rungs]
     frame = pd.DataFrame([{key: rung.get(key) for key in columns} for rung in rungs], columns=columns, dtype=object)
     return frame.rename(columns={"compared": "checked"})
+
+
+def final_weights(comparison: Comparison) -> list[dict]:
+    """Rung 10 for every run that another framework evaluated too: AP of both with the weights at its end."""
+    found = []
+    for run in comparison.runs:
+        own = (run.coco or {}).get("metrics")
+        for other, coco in run.cross.items():
+            rung = Rung(10, f"AP with the final weights of {run.framework}, seed {run.seed}")
+            where = f"on {coco.get('images')} images, by {run.framework} and {other}"
+            if own:
+                judge(rung, own, coco.get("metrics") or {}, where)
+            found.append(rung.record())
+    return found
 
 
 def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:

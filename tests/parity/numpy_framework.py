@@ -84,6 +84,9 @@ class NumpyFramework(Framework):
     def gradients(self):
         return dict(self.grads)
 
+    def set_gradients(self, arrays):
+        self.grads = dict(arrays)
+
     def optimizer_state(self):
         return {f"{k}/momentum_buffer": v.copy() for k, v in self.moments.items()} | {"step": np.array([self.steps])}
 
@@ -128,7 +131,8 @@ class NumpyFramework(Framework):
 
     @contextmanager
     def record_layers(self, inputs=False, feed=None):
-        yield {"box": self.values["box.weight"]}
+        box = self.values["box.weight"]
+        yield {"box": box} | ({"box@in0": box} if inputs else {}) | ({"box@fed": feed["box@in0"]} if feed else {})
 
     def macs(self, batch):
         return 4

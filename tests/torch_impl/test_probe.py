@@ -1,5 +1,7 @@
 """Two probes of one small model, and the ladder between them: the second one whole, or with one thing broken."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from parity.align.ladder import climb, failures
 from parity.align.shake import shake
 from parity.config.models import model_config
 from parity.data.build import build
+from parity.framework import Group
 from torch_impl.framework import TorchFramework
 
 MODEL = {"base_width": 16, "hidden_dim": 32, "decoder_hidden_dim": 32, "encoder_ffn": 32, "decoder_ffn": 32}
@@ -55,7 +58,7 @@ def reference(inputs):
 
 def probe(inputs, framework, out, *more: str) -> Probe:
     arguments = ["probe", "--config", inputs / "run.yaml", "--weights", inputs / "init.safetensors", "--out", out]
-    assert cli.main(framework, [*map(str, arguments), "--steps", "2", "--trajectory", "4", *more]) == 0
+    assert cli.main(framework, [*map(str, arguments), "--steps", "5", "--trajectory", "4", *more]) == 0
     return Probe(out)
 
 
@@ -67,12 +70,14 @@ def ladder(inputs, reference, tmp_path, mistake):
 
 def test_two_equal_probes_pass_every_rung(inputs, reference, tmp_path):
     alignment = ladder(inputs, reference, tmp_path, lambda model: None)
-    assert failures(alignment) == []
-    assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 11
+    assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 10 + ["incomplete"]
+    assert "AP50 is 0.0" in failures(alignment)[0]  # after four steps nothing is detected
+    counts = [(rung["expected"], rung["compared"]) for rung in alignment["rungs"]]
+    assert all(expected == compared for expected, compared in counts)
     assert alignment["trajectory"]["relative_difference"] == [0.0] * 4  # beyond the first epoch
     forward = alignment["rungs"][3]
-    assert forward["details"]["modules"] == forward["details"]["fed"] > 200
-    assert alignment["rungs"][7]["details"]["undetermined_share"] < 0.01
+    assert forward["compared"]["modules"] == forward["compared"]["modules fed"] > 200
+    assert {"parameters", "moments", "averages", "outputs of the average"} <= set(alignment["rungs"][7]["compared"])
 
 
 LOGS = {"trajectory.jsonl", "shadow.jsonl"}  # for people; no other job opens them
@@ -129,6 +134,54 @@ def test_what_only_training_shows_fails_from_there_on(inputs, reference, tmp_pat
     alignment = ladder(inputs, reference, tmp_path, mistake)
     assert next(rung["rung"] for rung in alignment["rungs"] if rung["verdict"] == "fail") == 7
     assert f"buffer {NORM}.running" in failures(alignment)[0]
+
+
+class Optimising(TorchFramework):
+    """PyTorch with one mistake in what follows the gradients."""
+
+    fault = ""
+
+    def make_optimizer(self, kind, groups, **options):
+        if self.fault == "no weight decay":
+            groups = [Group(group.names, group.lr, 0.0) for group in groups]
+        super().make_optimizer(kind, groups, **options)
+
+    def optimizer_step(self, lrs, clip_norm):
+        if self.fault == "rate one step late":
+            late, self.late = getattr(self, "late", lrs), lrs
+            lrs = late
+        return super().optimizer_step(lrs, clip_norm)
+
+    def update_ema(self, decay):
+        before = self.ema_state()
+        super().update_ema(decay)
+        if self.fault == "average without statistics":
+            self.load_ema(self.ema_state() | {n: a for n, a in before.items() if "running" in n})
+
+    @contextmanager
+    def ema_weights(self):
+        if self.fault == "average not used":
+            yield
+        else:
+            with super().ema_weights():
+                yield
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        ("no weight decay", "decay "),
+        ("rate one step late", "step1/delta "),
+        ("average without statistics", "step0/ema "),
+        ("average not used", "evaluated with the average:"),
+    ],
+)
+def test_a_mistake_after_the_gradients_is_seen(inputs, reference, tmp_path, fault, where):
+    framework = type("Mistaken", (Optimising,), {"fault": fault})
+    second = probe(inputs, framework, tmp_path / "second", "--reference", str(reference.folder))
+    rung = climb(reference, second)["rungs"][7]
+    assert rung["verdict"] == "fail"
+    assert any(place.startswith(where) for place in rung["details"]["failures"])
 
 
 def test_shaken_weights_are_a_function_of_name_and_seed():

@@ -80,7 +80,7 @@ if False:
     {imports}
 verdict = os.environ.get("STANDIN_LADDER", "pass")
 rung = {{"rung": 6, "name": "gradients", "verdict": verdict, "worst": 0.5, "tolerance": 0.001, "measure": "peak"}}
-rung |= {{"compared": 3, "where": "decoder.fake.weight[0]: 1 and 2"}}
+rung |= {{"expected": {{"parameters": 3}}, "compared": {{"parameters": 3}}, "where": "decoder.fake.weight[0]: 1 and 2"}}
 about = {{"model": "rtdetr", "variant": "tiny", "frameworks": ["torch", "jittor"], "verdict": verdict, "rungs": [rung]}}
 Path(sys.argv[sys.argv.index("--out") + 1]).write_text(json.dumps(about))
 '''

@@ -2,8 +2,8 @@
 
     python workflow/scripts/align.py --first DIR [--second DIR] --out alignment.json [--strict]
 
-Prints one line per rung. With --strict the exit status is 1 when a rung fails. Without --second only what one
-framework can show by itself is judged.
+Prints one line per rung. With --strict the exit status is 1 when a rung fails or is incomplete. Without --second only
+what one framework can show by itself is judged.
 """
 
 import argparse
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     parser.add_argument("--first", required=True, type=Path, help="Folder of the reference framework's probe.")
     parser.add_argument("--second", type=Path, help="Folder of the other framework's probe.")
     parser.add_argument("--out", required=True, type=Path, help="The file to write.")
-    parser.add_argument("--strict", action="store_true", help="Exit with status 1 when a rung fails.")
+    parser.add_argument("--strict", action="store_true", help="Exit with status 1 when a rung fails or is incomplete.")
     args = parser.parse_args()
     try:
         alignment = climb(Probe(args.first), Probe(args.second) if args.second else None)

@@ -1,9 +1,9 @@
-"""Say what the alignment ladder found, and end with status 1 when a rung fails.
+"""Say what the alignment ladder found, and end with status 1 when a rung fails or is incomplete.
 
     python workflow/scripts/gate.py --alignment alignment.json [--out gate.txt] [--off]
 
-With --out the verdict is written there; training starts only when that file exists. --off lets training start after a
-failed ladder too, and the file says so.
+With --out the verdict is written there; training starts only when that file exists. --off lets training start
+whatever the verdict is, and the file says so.
 """
 
 import argparse

@@ -32,8 +32,9 @@ def configuration(first: Probe, second: Probe) -> Rung:
         "shaken_sha256",
     ):
         sides = [flat(probe.about[section], section) for probe in (first, second)]
-        for key in sorted(set(sides[0]) | set(sides[1])):
-            rung.compared += 1
+        names = sorted(set(sides[0]) | set(sides[1]))
+        rung.count("tensors" if section == "tensors" else "entries", len(names), len(names))
+        for key in names:
             a, b = (side.get(key, "absent") for side in sides)
             if a != b:
                 rung.problem(f"{key}: {first.framework} has {a}, {second.framework} {b}")

@@ -1,90 +1,130 @@
 """Rung 6: the gradient of every parameter."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from parity.align.compare import Difference, Drift, compare, median, zero_gradients
+from parity.align.compare import Difference, compare, median, zero_gradients
 from parity.align.files import Probe
 from parity.align.result import Rung
-from parity.align.tolerances import TOLERANCES, Tolerance
+from parity.align.tolerances import MINIMUM_BATCHES, TOLERANCES, Tolerance
+
+
+@dataclass
+class Batches:
+    """Gradients of two runs on the same batches.
+
+    found   the differences of every parameter, one for each batch on which its gradient is not zero on paper
+    zero    parameters whose gradient is zero but for rounding on some batch, in both runs
+    alone   parameters that have a gradient in one run only, in words
+    kinked  elements that differ by more than "kink", relative to their tensor's root mean square or themselves
+    size    elements that were compared
+    """
+
+    found: dict[str, list[Difference]]
+    zero: set[str]
+    alone: list[str]
+    kinked: int = 0
+    size: int = 0
 
 
 def gradients(first: Probe, second: Probe) -> Rung:
     """Of every parameter on every batch. What is zero on paper is recognised and left out.
 
-    A ReLU whose input is within rounding of zero switches on in one framework only; that one unit moves a channel's
-    gradient by up to a percent, and every gradient before it. It is another unit on every batch, whereas a mistake
-    shows on all of them: on its best batch a parameter has to agree as well as the first framework agrees with itself
-    on its best batch, and so has the median over parameters, which one unit near the loss can move too, because every
-    gradient before it passes through.
+    A ReLU whose input is within rounding of zero (a kink) switches on in one framework only. That one unit moves its
+    channel's gradient by up to some percent, and the gradients before it by less. It is another unit on every batch,
+    and most batches have none near a given parameter, whereas a mistake shows on most batches. So the median over the
+    batches decides, for every parameter by itself: by the base tolerance, or a few times the median by which rounding
+    moves the first framework from itself *at that parameter*. The share of elements that a kink may move is limited.
     """
-    rung, tolerance = Rung(6, "gradients"), TOLERANCES["gradient"]
+    rung = Rung(6, "gradients")
     count = first.about["settings"]["steps"]
-    runs = [[_gradients(first.train, again, k)[0] for k in range(count)] for again in first.again]
-    drift = Drift([d for run in runs for found in run for d in found])
-    middle = TOLERANCES["gradient median"].widened(min(median(found) or 0.0 for found in run) for run in runs)
-    least = Drift([d for run in runs for d in _best(run)])
-    plain = tolerance.widened(least.limits, least.peaks)
-    allowed = tolerance.widened(drift.limits, drift.peaks)
-    cosine = TOLERANCES["gradient cosine"].widened(max(0.0, 1 - d.cosine) for d in drift.differences)
-    batches: list[list[Difference]] = []
-    zeros: set[str] = set()
-    for k in range(count):
-        sides = [probe.train.part(f"step{k}/grad/") for probe in (first, second)]
-        for name in sorted(set(sides[0]) ^ set(sides[1])):
-            has = first.framework if name in sides[0] else second.framework
-            present = sides[0].get(name, sides[1].get(name))
-            if np.abs(present).max(initial=0) > 0:  # no gradient and a gradient of zero are the same
-                rung.problem(f"{name}: has a gradient in {has} only")
-        found, zero, one = _gradients(first.train, second.train, k, allowed)
-        batches.append(found)
-        zeros |= zero
-        for name in one:
-            rung.problem(f"{name}: the gradient is zero but for rounding in one framework only")
-        rung.tensors(found, allowed.limit, allowed.peak, f"batch {k + 1}:")
-        for d in sorted(found, key=lambda d: d.cosine)[:1]:
-            rung.number(max(0.0, 1 - d.cosine), cosine.limit, "1 - cosine", f"{d.name}: cosine {d.cosine:.9f}")
-    medians = [median(found) or 0.0 for found in batches]
-    where = f"median over parameters, batch {int(np.argmin(medians or [0])) + 1}"
-    rung.number(min(medians, default=0.0), middle.limit, "median relative L2", where)
-    best = _best(batches)
-    rung.tensors(_judged(best, plain), plain.limit, plain.peak, "best batch:")
-    rung.compared = len(best)
+    own = [compare_batches(first.train, again, count) for again in first.again]
+    both = compare_batches(first.train, second.train, count, (first.framework, second.framework))
+    for problem in both.alone:
+        rung.problem(problem)
+    base = TOLERANCES["gradient"]
+    judged, limits = [], {}
+    for name, differences in both.found.items():
+        drift = [middle(run.found[name]) for run in own if name in run.found]
+        tolerance = base.widened((d.relative_l2 for d in drift), (d.peak for d in drift))
+        limits[name] = tolerance.limit
+        judged.append((middle(differences, tolerance), tolerance))
+    for d, tolerance in judged:
+        rung.tensors([d], tolerance.limit, tolerance.peak, f"median of {len(both.found[d.name])} batches:")
+    every = [d for differences in both.found.values() for d in differences]
+    once = [d for run in own for differences in run.found.values() for d in differences]
+    single = TOLERANCES["gradient on one batch"].widened((d.relative_l2 for d in once), (d.peak for d in once))
+    rung.tensors([judged_by(d, single) for d in every], single.limit, single.peak, "on one batch:")
+    medians = [d.relative_l2 for d, _ in judged]
+    own_medians = [float(np.median([middle(f).relative_l2 for f in run.found.values()])) for run in own if run.found]
+    usual = TOLERANCES["gradient median"].widened(own_medians)
+    rung.number(float(np.median(medians or [0])), usual.limit, "relative L2", "median over parameters and batches")
+    share, ceiling = both.kinked / max(1, both.size), TOLERANCES["kinked share"].limit
+    rung.number(share, ceiling, "share", f"share of elements that differ by more than {TOLERANCES['kink'].limit:g}")
+    names = set().union(*(_names(probe, k) for probe in (first, second) for k in range(count)))
+    rung.count("parameters", len(names), len(set(both.found) | both.zero))
+    rung.count("batches", max(MINIMUM_BATCHES, count), min(count, max(map(len, both.found.values()), default=0)))
+    rung.count("elements", both.size, both.size)
+    if count < MINIMUM_BATCHES:
+        rung.incomplete(f"{count} batches, of which the median says too little; at least {MINIMUM_BATCHES} are needed")
+    worst = max(every, key=lambda d: d.relative_l2, default=None)
     rung.details |= {
-        "zero": sorted(zeros - {d.name for d in best}),
-        "median_relative_l2": median([d for found in batches for d in found]),
-        "allowed": {"relative_l2": allowed.limit, "peak": allowed.peak, "1 - cosine": cosine.limit},
-        "drift": {"worst": max(drift.limits, default=None), "median": median(drift.differences)},
+        "zero": sorted(both.zero - set(both.found)),
+        "median_relative_l2": float(np.median(medians)) if medians else None,
+        "largest_limit": max(limits.values(), default=None),
+        "worst_on_any_batch": worst.record() if worst else None,
+        "kinked_share": share,
+        "own_kinked_share": [run.kinked / max(1, run.size) for run in own],
+        "own_median": own_medians,
         "against_float64": _against_referee(first, second),
     }
     return rung
 
 
-def _gradients(
-    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int, tolerance: Tolerance | None = None
-) -> tuple[list[Difference], set[str], list[str]]:
-    """Differences of all gradients that are not zero on paper, and the names of those that are, or are on one side."""
-    sides = [side.part(f"step{step}/grad/") for side in (first, second)]
-    zero, one = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
-    names = [name for name in sides[0] if name in sides[1] and name not in zero]
-    tolerance = tolerance or TOLERANCES["gradient"]
-    return [compare(name, sides[0][name], sides[1][name], tolerance) for name in names], zero, one
+def compare_batches(
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    count: int,
+    frameworks: tuple[str, str] = ("the first", "the second"),
+) -> Batches:
+    """Compare the gradients `step<k>/grad/<name>` of `count` batches."""
+    result, kink = Batches({}, set(), []), TOLERANCES["kink"].limit
+    for k in range(count):
+        sides = [side.part(f"step{k}/grad/") for side in (first, second)]
+        for name in sorted(set(sides[0]) ^ set(sides[1])):
+            side = int(name in sides[1])
+            if np.abs(sides[side][name]).max(initial=0) > 0:  # no gradient and a gradient of zero are the same
+                result.alone.append(f"{name}: has a gradient in {frameworks[side]} only, batch {k + 1}")
+        zero, one = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
+        result.zero |= zero
+        result.alone += [f"{name}: the gradient is zero but for rounding in one framework only" for name in one]
+        for name, a in sides[0].items():
+            if name in zero or name not in sides[1]:
+                continue
+            result.found.setdefault(name, []).append(compare(name, a, sides[1][name], TOLERANCES["gradient"]))
+            if a.shape == sides[1][name].shape:
+                a, b = a.astype(np.float64), sides[1][name].astype(np.float64)
+                usual = np.sqrt(np.mean(np.square(a))) if a.size else 0.0
+                result.kinked += int((np.abs(b - a) > kink * np.maximum(np.abs(a), usual)).sum())
+                result.size += a.size
+    return result
 
 
-def _best(batches: list[list[Difference]]) -> list[Difference]:
-    """Of every parameter the batch on which it agrees best."""
-    found: dict[str, list[Difference]] = {}
-    for d in (d for batch in batches for d in batch):
-        found.setdefault(d.name, []).append(d)
-    return [min(same, key=lambda d: d.ratio) for same in found.values()]
+def middle(differences: list[Difference], tolerance: Tolerance = TOLERANCES["gradient"]) -> Difference:
+    """The difference of the batch in the middle, in units of `tolerance`; of an even number the worse one."""
+    return sorted((judged_by(d, tolerance) for d in differences), key=lambda d: d.ratio)[len(differences) // 2]
 
 
-def _judged(differences: list[Difference], tolerance: Tolerance) -> list[Difference]:
-    """The same differences in units of another tolerance."""
-    return [replace(d, ratio=max(d.relative_l2 / tolerance.limit, d.peak / tolerance.peak)) for d in differences]
+def judged_by(d: Difference, tolerance: Tolerance) -> Difference:
+    """The same difference in units of another tolerance."""
+    return replace(d, ratio=d.ratio if d.problem else max(d.relative_l2 / tolerance.limit, d.peak / tolerance.peak))
+
+
+def _names(probe: Probe, k: int) -> set[str]:
+    return set(probe.train.under(f"step{k}/grad/"))
 
 
 def _against_referee(first: Probe, second: Probe) -> dict[str, Any] | None:
@@ -93,11 +133,9 @@ def _against_referee(first: Probe, second: Probe) -> dict[str, Any] | None:
         return None
     found = {}
     for probe in (first, second):
-        differences = [
-            d
-            for k in range(first.about["settings"]["steps"])
-            for d in _gradients(first.referee, probe.train, k)[0]
-        ]  # fmt: skip
+        compared = compare_batches(first.referee, probe.train, first.about["settings"]["steps"])
+        differences = [d for batches in compared.found.values() for d in batches]
         worst = max(differences, key=lambda d: d.relative_l2, default=None)
-        found[probe.framework] = {"worst": worst.relative_l2, "at": worst.name, "median": median(differences)}
+        if worst is not None:
+            found[probe.framework] = {"worst": worst.relative_l2, "at": worst.name, "median": median(differences)}
     return found

@@ -18,25 +18,39 @@ def losses(first: Probe, second: Probe) -> Rung:
     for name in sorted(set(names) | set(second.train.under("loss/").values())):
         if name not in first.train or name not in second.train:
             rung.problem(f"{name}: only one framework computes it")
+            rung.count("components", 1, 0)
             continue
+        rung.count("components", 1, 1)
         a, b = float(first.train[name]), float(second.train[name])
         rung.number(relative(a, b), limit, "relative", f"{name}: {a:.8g} and {b:.8g}")
     pairs = 0
-    for name in first.train.under("match/"):
-        if not name.endswith("/src"):
+    for head in sorted(_heads(first) | _heads(second)):
+        if head not in _heads(first) & _heads(second):
+            rung.problem(f"match {head}: only {(first if head in _heads(first) else second).framework} has it")
+            rung.count("matches", 1, 0)
             continue
-        head = name.removesuffix("/src")
         sides = [
             _matched(probe, head, order) for probe, order in zip((first, second), _orders(queries, head), strict=True)
         ]
         pairs += len(sides[0])
+        rung.count("matches", 1, 1)
         differing = sorted(sides[0] ^ sides[1])
         rung.number(len(differing), 0, "pairs", f"match {head}" + (f": {differing[:3]}" if differing else ""))
-    for name, key in first.train.under("assign/").items():
+    for name, key in (first.train.under("assign/") | second.train.under("assign/")).items():
+        if key not in first.train or key not in second.train:
+            rung.problem(f"assign {name}: only {(first if key in first.train else second).framework} has it")
+            rung.count("assignments", 1, 0)
+            continue
+        rung.count("assignments", 1, 1)
         differing = np.flatnonzero(first.train[key] != second.train[key])
         rung.number(len(differing), 0, "places", f"assign {name}" + (f": {differing[:3]}" if differing.size else ""))
     rung.details |= {"matched_pairs": pairs, "components": len(names)}
     return rung
+
+
+def _heads(probe: Probe) -> set[str]:
+    """The heads and images whose matches were recorded: `main/img0`."""
+    return {name.removesuffix("/src") for name in probe.train.under("match/") if name.endswith("/src")}
 
 
 def _orders(queries: Queries | None, head: str) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -18,8 +18,8 @@ def detections(first: Probe, second: Probe) -> Rung:
     _partners(rung, first.eval, second.eval, first, second, "")
     if first.final is not None and second.final is not None:
         _partners(rung, first.final, second.final, first, second, "trained, ")
-    if not rung.details["detections"] and rung.verdict == "pass":
-        return rung.skip("neither framework detects anything on these images")
+    if not rung.details["detections"]:
+        rung.incomplete("neither framework detects anything on these images")
     return rung
 
 
@@ -31,9 +31,12 @@ def _partners(rung: Rung, found: Arrays, found2: Arrays, first: Probe, second: P
         keys = [f"detections/img{i}/{part}" for part in ("boxes", "scores", "labels")]
         if any(key not in found2 for key in keys):
             rung.problem(f"{when}image {i}: no detections in {second.framework}")
+            rung.count("images", 1, 0)
             continue
+        rung.count("images", 1, 1)
         (boxes, scores, labels), (boxes2, scores2, labels2) = ([side[k] for k in keys] for side in (found, found2))
         rung.details["detections"] += len(scores)
+        rung.count("detections", max(len(scores), len(scores2)), max(len(scores), len(scores2)))
         if len(scores) != len(scores2):
             rung.problem(f"{when}image {i}: {len(scores)} detections and {len(scores2)}")
         free, lost = np.ones(len(scores2), bool), []

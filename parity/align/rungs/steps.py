@@ -1,80 +1,124 @@
-"""Rung 7: whole steps of the optimiser."""
+"""Rung 7: whole steps of the optimiser, with the run's own rates, moments and average."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
-from parity.align.compare import Difference, Drift, compare, median, relative, zero_gradients
+from parity.align.compare import Difference, compare, relative
 from parity.align.files import Probe
+from parity.align.queries import match_queries
 from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES, Tolerance
 
+ROUNDING = 2.0**-23  # of a float32, relative: two roundings of half a unit
+
 
 def steps(first: Probe, second: Probe) -> Rung:
-    """Optimiser steps, each from the same state: losses, norms, clipping, parameters, average, BatchNorm statistics."""
+    """Steps at several epochs of the run, each from the same state and with the same gradients, the first framework's.
+
+    After them parameters, moments, clipping factor and average have to agree to rounding: no kink of a gradient can
+    excuse a difference. The change of a parameter is what is compared; a float32 keeps it to one rounding of the
+    parameter, which is added to the tolerance. One more step has gradients of zero and a large rate: it shows weight
+    decay, which is smaller than rounding in a usual step.
+    """
     count = first.about["settings"]["steps"]
     rung = Rung(7, f"{count} optimiser steps")
-    for name, quantity in (("step_total", "loss"), ("step_grad_norm", "step"), ("step_clip", "step")):
-        own = [relative(a, b) for again in first.again for a, b in zip(first.train[name], again[name], strict=True)]
-        limit = TOLERANCES[quantity].widened(own if quantity == "step" else ()).limit
-        if name in first.train and name in second.train:
-            for i, (a, b) in enumerate(zip(first.train[name], second.train[name], strict=True)):
-                rung.number(relative(a, b), limit, "relative", f"{name}[{i}]: {a:.8g} and {b:.8g}")
-        else:
-            rung.problem(f"{name}: missing")
-    elements = known = 0
+    exact, loss = TOLERANCES["step"].limit, TOLERANCES["loss"].limit
+    for name, limit in (("step_total", loss), ("step_grad_norm", exact), ("step_clip", exact)):
+        sides = [probe.train.get(name, ()) for probe in (first, second)]
+        rung.count("numbers", count, min(len(side) for side in sides))
+        for i, (a, b) in enumerate(zip(*sides, strict=False)):
+            rung.number(relative(a, b), limit, "relative", f"{name}[{i}]: {a:.8g} and {b:.8g}")
     for k in range(count):
-        masks = _determined(first.train, second.train, k)
-        elements += sum(mask.size for mask in masks.values())
-        known += sum(int(mask.sum()) for mask in masks.values())
-        _changes(rung, first, second, f"step{k}/delta", "delta", k)
-        _changes(rung, first, second, f"step{k}/buffer", "buffer", None)
-    _changes(rung, first, second, "ema_delta", "delta", count - 1)
-    rung.details["undetermined_share"] = 1 - known / max(1, elements)
+        _take(rung, f"step{k}/delta", "parameters", first, second, _changes(first, second, f"step{k}/delta"))
+        _take(rung, f"step{k}/moment", "moments", first, second, _moments(first, second, f"step{k}/moment"))
+        _take(rung, f"step{k}/buffer", "statistics", first, second, _statistics(first, second, k))
+        if f"step{k}/keep" in first.train:
+            _take(rung, f"step{k}/ema", "averages", first, second, _averages(first, second, k))
+    _take(rung, "decay", "decayed parameters", first, second, _changes(first, second, "decay"))
+    if first.average is not None:
+        _evaluated(rung, first, second)
     return rung
 
 
-def _changes(rung: Rung, first: Probe, second: Probe, prefix: str, quantity: str, step: int | None) -> None:
-    """Compare every array under `prefix`; after a `step` of Adam, over the elements whose gradient is known."""
-    for key in first.train.under(f"{prefix}/").values():
-        if key not in second.train:
-            rung.problem(f"{key}: missing in {second.framework}")
-    own = Drift([d for again in first.again for d in _changed(first.train, again, prefix, quantity, step)])
-    tolerance = TOLERANCES[quantity].widened(own.limits, own.peaks)
-    differences = _changed(first.train, second.train, prefix, quantity, step, tolerance)
-    rung.tensors(differences, tolerance.limit, tolerance.peak, prefix)
-    rung.details.setdefault("median_relative_l2", {})[prefix] = median(differences)
+def _take(rung: Rung, prefix: str, unit: str, first: Probe, second: Probe, found: Iterator[tuple]) -> None:
+    """Judge the pairs (difference, tolerance) of the arrays under `prefix`."""
+    sides = [set(probe.train.under(f"{prefix}/")) for probe in (first, second)]
+    for name in sorted(sides[0] ^ sides[1]):
+        rung.problem(f"{prefix} {name}: only {(first if name in sides[0] else second).framework} has it")
+    compared = 0
+    for difference, tolerance in found:
+        rung.tensors([difference], tolerance.limit, tolerance.peak, prefix)
+        compared += 1
+    if sides[0] | sides[1]:
+        rung.count(unit, len(sides[0] | sides[1]), compared)
 
 
-def _changed(
-    first: Mapping[str, np.ndarray],
-    second: Mapping[str, np.ndarray],
-    prefix: str,
-    quantity: str,
-    step: int | None,
-    tolerance: Tolerance | None = None,
-) -> list[Difference]:
-    masks, found = _determined(first, second, step) if step is not None else {}, []
-    for name, key in first.under(f"{prefix}/").items():
-        if key not in second:
+def _norm(array: np.ndarray) -> float:
+    return float(np.linalg.norm(np.asarray(array, np.float64).ravel()))
+
+
+def _pairs(first: Probe, second: Probe, prefix: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for name, key in first.train.under(f"{prefix}/").items():
+        if key in second.train:
+            yield name, first.train[key], second.train[key]
+
+
+def _within(name: str, a: np.ndarray, b: np.ndarray, room: float) -> tuple[Difference, Tolerance]:
+    """Compare two changes; `room` is what rounding may add, as a norm."""
+    size, base = _norm(a), TOLERANCES["step"]
+    if size == 0 and a.shape == b.shape and _norm(b) <= room:  # nothing moves, but for rounding
+        return compare(name, a, a, base), base
+    tolerance = Tolerance(base.limit + (room / size if size else 0.0), base.reason)
+    return compare(name, a, b, tolerance), tolerance
+
+
+def _changes(first: Probe, second: Probe, prefix: str) -> Iterator[tuple[Difference, Tolerance]]:
+    norms = dict(zip(first.train.under(f"{prefix}/"), first.train.get(f"{prefix}_norms", ()), strict=False))
+    for name, a, b in _pairs(first, second, prefix):
+        yield _within(name, a, b, ROUNDING * norms.get(name, 0.0))
+
+
+def _moments(first: Probe, second: Probe, prefix: str) -> Iterator[tuple[Difference, Tolerance]]:
+    for name, a, b in _pairs(first, second, prefix):
+        yield compare(name, a, b, TOLERANCES["moment"]), TOLERANCES["moment"]
+
+
+def _statistics(first: Probe, second: Probe, k: int) -> Iterator[tuple[Difference, Tolerance]]:
+    """Running statistics come from each framework's own forward pass; kinks do not move them, rounding does."""
+    for name, a, b in _pairs(first, second, f"step{k}/buffer"):
+        key = f"step{k}/buffer/{name}"
+        own = [compare(name, a, again[key], TOLERANCES["buffer"]) for again in first.again if key in again]
+        tolerance = TOLERANCES["buffer"].widened((d.relative_l2 for d in own), (d.peak for d in own))
+        yield compare(name, a, b, tolerance), tolerance
+
+
+def _averages(first: Probe, second: Probe, k: int) -> Iterator[tuple[Difference, Tolerance]]:
+    """The change of the average; it may differ by as much as what is averaged does, times the weight that it has."""
+    keep = float(first.train[f"step{k}/keep"])
+    norms = dict(zip(first.train.under(f"step{k}/ema/"), first.train[f"step{k}/ema_norms"], strict=True))
+    for name, a, b in _pairs(first, second, f"step{k}/ema"):
+        room = ROUNDING * norms[name]
+        for source in (f"step{k}/buffer/{name}", f"step{k}/delta/{name}"):
+            if source in first.train and source in second.train:
+                room += (1 - keep) * _norm(second.train[source].astype(np.float64) - first.train[source])
+        yield _within(name, a, b, room)
+
+
+def _evaluated(rung: Rung, first: Probe, second: Probe) -> None:
+    """The raw outputs on the validation images while the model carries the average of the last step."""
+    if second.average is None:
+        rung.problem(f"average: {second.framework} was not evaluated with it")
+        return
+    queries, limit = match_queries(first.average, second.average), TOLERANCES["output"]
+    for name, key in first.average.under("output/").items():
+        if first.average[key].dtype.kind != "f":
             continue
-        a, b = first[key], second[key]
-        mask = masks.get(name)
-        if mask is not None and mask.shape == a.shape == b.shape:
-            if not mask.any():
-                continue
-            a, b = np.where(mask, a, 0), np.where(mask, b, 0)
-        found.append(compare(name, a, b, tolerance or TOLERANCES[quantity]))
-    return found
-
-
-def _determined(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
-    """Per parameter with a gradient: elements whose gradient both sides know well enough to fix Adam's step."""
-    limit = TOLERANCES["determined"].limit
-    sides = [side.part(f"step{step}/grad/") for side in (first, second)]
-    zero, _ = zero_gradients(*sides, TOLERANCES["zero gradient"].limit)
-    return {
-        name: (np.abs(b - a) <= limit * np.abs(a)) & (name not in zero)
-        for name, a in sides[0].items()
-        if (b := sides[1].get(name)) is not None and b.shape == a.shape
-    }
+        if key not in second.average:
+            rung.problem(f"average: output {name} is missing in {second.framework}")
+            continue
+        pair = (first.average[key], second.average[key])
+        pair = queries.pair(*pair) if queries else pair
+        rung.count("outputs of the average", 1, pair is not None)
+        if pair is not None:
+            rung.tensors([compare(name, *pair, limit)], limit.limit, limit.peak, "evaluated with the average:")

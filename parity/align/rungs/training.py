@@ -21,12 +21,13 @@ def training(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None]:
     rung, base = Rung(9, "training trajectory"), TOLERANCES["trajectory"].limit
     sides = [probe.about.get("trajectory") for probe in (first, second)]
     if not all(sides):
-        return rung.skip("no trajectory was asked for"), None
+        return rung.incomplete("no trajectory was asked for"), None
     anchors = _anchors(rung, first, second, sides[0]["total"])
     totals = [side["total"] for side in sides]
     if len(totals[0]) != len(totals[1]):
         rung.problem(f"{len(totals[0])} steps and {len(totals[1])}")
     differences = [relative(a, b) for a, b in zip(*totals, strict=False)]
+    rung.count("steps", max(map(len, totals)), len(differences))
     shadow = [relative(a, b) for a, b in zip(totals[0], first.about.get("shadow", {}).get("total", []), strict=False)]
     factor, slack = TOLERANCES["shadow"].limit, int(TOLERANCES["shadow slack"].limit)
     limits = [max([base, *(factor * s for s in shadow[: t + 1 + slack])]) for t in range(len(differences))]
@@ -58,11 +59,14 @@ def _anchors(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> di
     found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
     tolerance, own = TOLERANCES["anchor"], first.nudged_anchors
     drift = [
-        compare(name, first.anchors[name], own[name], TOLERANCES["step"]).relative_l2
+        compare(name, first.anchors[name], own[name], TOLERANCES["gradient norms"]).relative_l2
         for name in (own or ())
         if name.endswith("/norms")
     ]
-    limit, usual = TOLERANCES["step"].widened(drift), TOLERANCES["step"].widened([np.median(drift)] if drift else [])
+    limit, usual = (
+        TOLERANCES["gradient norms"].widened(drift),
+        TOLERANCES["gradient norms"].widened([np.median(drift)] if drift else []),
+    )
     for step in sorted({int(name.partition("/")[0]) for name in first.anchors}):
         names = {name: key for name, key in first.anchors.under(f"{step}/").items() if name != "norms"}
         for name, key in names.items():
@@ -70,6 +74,10 @@ def _anchors(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> di
             where = f"step {step} from the same weights: {name} {a:.8g} and {b:.8g}"
             rung.number(relative(a, b), tolerance.limit, "relative", where)
         total, norms = f"{step}/total", f"{step}/norms"
+        rung.count("anchors", 1, total in second.anchors and norms in second.anchors)
+        if total not in second.anchors or norms not in second.anchors:
+            rung.problem(f"step {step} from the same weights: missing in {second.framework}")
+            continue
         if relative(totals[step - 1], float(first.anchors[total])) > tolerance.limit:
             rung.problem(f"step {step}: {first.framework} does not repeat its own loss from the weights it had")
         gradient = compare(f"step {step}: gradient norms", first.anchors[norms], second.anchors[norms], limit)

@@ -174,7 +174,7 @@ def test_missing_pieces_are_listed(tmp_path):
 def test_alignment_names_the_rung_that_failed(tmp_path):
     text = build(fake_results.make(tmp_path, alignment=True))
     assert "**Alignment: failed** at 6 gradients." in opening(text)
-    assert "| 6 | gradients | fail | 40 | 0.1 | 0.0001 | relative L2 | decoder.fake.weight |" in text
+    assert "| 6 | gradients | fail | 40 of 40 modules | 0.1 | 0.0001 | relative L2 | decoder.fake.weight |" in text
     assert "First divergence: `decoder.fake`. linear: look at the transposition" in text
     without = build(fake_results.make(tmp_path / "without"))
     assert "## Alignment" not in without

@@ -1,0 +1,91 @@
+"""The median over at least five batches decides: rounding may do what it likes on two of them, a mistake may not."""
+
+import shutil
+
+import numpy as np
+import pytest
+from fake_probe import STEPS, failed, judged, probe, scale
+
+from parity.align.files import Probe
+from parity.align.ladder import climb
+
+ONE_UNIT = np.float32([[1, 1], [1, 1.05]])
+
+
+def kinks(*batches):
+    """One unit switched on in this run only, on these batches: one element is 5 % larger."""
+    return scale("grad/stem.weight", ONE_UNIT, steps=batches)
+
+
+def wide(batches=(), factor=1.0):
+    """A second parameter with a thousand elements; its gradient is scaled on some batches."""
+
+    def change(arrays):
+        values = np.random.default_rng(1).standard_normal((40, 50)).astype(np.float32)
+        for k in range(STEPS):
+            arrays[f"step{k}/grad/wide.weight"] = values * np.float32(factor if k in batches else 1)
+
+    return change
+
+
+def both(*changes):
+    return lambda arrays: [change(arrays) for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("batches", "nudged", "verdict"),
+    [
+        ((), (), "pass"),
+        ((2,), (), "pass"),  # what happened on a real machine: one unit on one batch, and rounding shows it nowhere
+        ((0, 3), (1,), "pass"),
+        ((0, 1, 3), (), "fail"),  # on most batches: a mistake
+        ((0, 1, 3), (1,), "fail"),  # rounding does that on one batch, not on most
+        ((0, 1, 3), (1, 2, 4), "pass"),  # rounding does it on most
+    ],
+)
+def test_the_median_over_batches_decides(tmp_path, batches, nudged, verdict):
+    first = {"train": wide(), "nudged": both(wide(), kinks(*nudged))}
+    rung = judged(tmp_path, first, train=both(wide(), kinks(*batches)))["rungs"][6]
+    assert rung["verdict"] == verdict
+    if verdict == "fail":
+        assert "median of 5 batches: stem.weight[1, 1]: 3 and 3.15" in "".join(rung["details"]["failures"])
+
+
+def test_the_drift_of_one_parameter_excuses_no_other(tmp_path):
+    first = {"train": wide(), "nudged": both(wide(), kinks(*range(STEPS)))}
+    rung = judged(tmp_path, first, train=wide(range(STEPS), 1.005))["rungs"][6]
+    assert rung["verdict"] == "fail" and "wide.weight" in rung["where"]
+
+
+@pytest.mark.parametrize(
+    ("batches", "where"),
+    [((0, 1, 3), "median of 5 batches: wide.weight"), ((0, 3), "share of elements that differ by more than 0.01")],
+    ids=["three of five, two thirds", "two of five"],
+)
+def test_gradients_four_percent_too_large_on_some_batches_fail(tmp_path, batches, where):
+    alignment = judged(tmp_path, {"train": wide(), "nudged": wide()}, train=wide(batches, 1.04))
+    assert failed(alignment) == [6]
+    assert where in "".join(alignment["rungs"][6]["details"]["failures"])
+
+
+def test_steps_ten_times_as_long_on_some_batches_fail_even_where_gradients_have_kinks(tmp_path):
+    def mistaken(arrays):
+        wide((0, 3), 1.04)(arrays)
+        scale("delta/stem.weight", 10, steps=(0, 3))(arrays)
+
+    alignment = judged(tmp_path, {"train": wide(), "nudged": wide()}, train=mistaken)
+    assert failed(alignment) == [6, 7]
+    assert "step0/delta stem.weight" in "".join(alignment["rungs"][7]["details"]["failures"])
+
+
+def test_a_parameter_without_gradient_on_one_side_is_named(tmp_path):
+    rung = judged(tmp_path, train=wide())["rungs"][6]
+    assert rung["verdict"] == "fail" and "wide.weight: has a gradient in two only" in rung["where"]
+
+
+def test_the_distance_of_both_frameworks_to_float64_is_told(tmp_path):
+    a, b = probe(tmp_path / "a", "one"), probe(tmp_path / "b", "two", fed=True, train=kinks(0))
+    shutil.copy(a / "nudged.npz", a / "referee.npz")
+    found = climb(Probe(a), Probe(b))["rungs"][6]["details"]["against_float64"]
+    assert found["one"]["worst"] == 0 and found["two"]["worst"] == pytest.approx(0.15 / 14.25**0.5, rel=1e-3)
+    assert found["two"]["at"] == "stem.weight"
