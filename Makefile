@@ -11,11 +11,15 @@
 # make compare-logs   a report on two logs of other people: FIRST=path SECOND=path NAMES="Jittor,PyTorch" MODEL=...
 #                 BATCH="1,2" IMAGES=... VAL_IMAGES=... state what the logs do not say; see docs/logs.md
 # make bench      step time and latency of both frameworks side by side
+# make reproduce  released weights on COCO's val2017 in both frameworks, nothing trained: VARIANT=plus-m_416
+#                 COCO=/data/coco; WEIGHTS=file another file, IMAGES=500 a part of val2017
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
 MODEL ?= rtdetr
 ARGS ?=
 CORES ?= 1
+
+comma := ,
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
@@ -78,6 +82,12 @@ sweep: workflow-env
 bench: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)
 	@$(WORKFLOW)/python workflow/scripts/show_bench.py results/$(MODEL)/profile
+
+# A value may hold spaces, so that the section travels as JSON.
+reproduce: workflow-env
+	@test -n "$(COCO)" || { echo "COCO=$(COCO) is not set, expected a folder with annotations/instances_val2017.json and val2017/" >&2; exit 2; }
+	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/reproduce/report.md $(ARGS) --config $(if $(VARIANT),variant=$(VARIANT)) \
+		'reproduce={"coco": "$(COCO)"$(if $(WEIGHTS),$(comma) "weights": "$(WEIGHTS)")$(if $(IMAGES),$(comma) "images": $(IMAGES))}'
 
 clean-results:
 	@test -d results || { echo "results/ is not there, nothing to delete"; exit 0; }; \

@@ -34,6 +34,7 @@ include: "workflow/rules/profile.smk"  # speed and memory, alone on the machine
 include: "workflow/rules/figures.smk"  # what is compared, and its figures
 include: "workflow/rules/report.smk"  # tables, report.md, report.html
 include: "workflow/rules/summary.smk"  # the models side by side
+include: "workflow/rules/reproduce.smk"  # released weights on val2017
 
 
 # A moment's work, done where Snakemake runs: on a cluster it is not worth a place in the queue.

@@ -1,14 +1,15 @@
 """The verb `predict`: detections of given weights on the validation images, with one timing line per image."""
 
 import argparse
-import json
+import sys
 import time
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 
-from parity.config.run import load_run
-from parity.files import write_json, write_text
+from parity.config.run import MACHINE_KEYS, load_run
 from parity.framework import Framework
 from parity.train import engine
+from parity.train.partial import Partial
 from parity.train.train import framework_of
 from parity.weights import formats
 
@@ -20,14 +21,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
-    """Run the verb: one image at a time, so that the timing lines mean one image."""
+    """Run the verb: one image at a time, so that the timing lines mean one image.
+
+    What is done is on the disk after each image (`parity.train.partial`): a killed call goes on, and any number of
+    images takes the memory of one.
+    """
     configuration = load_run(args.config)
     framework = framework_of(configuration, framework_class, args.config)
     framework.seed(configuration.seed)
     framework.build(configuration.model, configuration.options)
-    framework.load_state(formats.read(args.weights))
-    data = engine.val_loader(configuration.but(workers=0))
-    results, timing = [], []
+    weights = formats.read(args.weights)
+    framework.load_state(weights)
+    data = engine.val_loader(configuration.but(workers=0), cache_bytes=0)
+    settings = {key: value for key, value in configuration.plain().items() if key not in MACHINE_KEYS}
+    key = {"weights": formats.weights_sha256(weights), "config": settings, "images": data.dataset.ids}
+    partial = Partial(args.out, key)
+    every = data.dataset.images
+    data.dataset = replace(data.dataset, images={i: image for i, image in every.items() if i not in partial.done})
+    told = Told(f"[{framework.name} {configuration.model}]", len(every), len(partial.done), configuration.log_seconds)
     before = time.perf_counter()
     for batch in data.eval_batches(1):
         start = time.perf_counter()
@@ -37,10 +48,33 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         middle = time.perf_counter()
         found = framework.postprocess(outputs, inputs)
         end = time.perf_counter()
-        results += engine.coco_results(found, batch, data.dataset, configuration.evaluate)
+        results = engine.coco_results(found, batch, data.dataset, configuration.evaluate)
         seconds = {"preprocess": start - before, "forward": middle - start, "postprocess": end - middle}
-        timing.append({"image_id": int(batch.image_ids[0])} | {key: round(s, 6) for key, s in seconds.items()})
+        partial.add(int(batch.image_ids[0]), results, {key: round(s, 6) for key, s in seconds.items()})
+        told.image()
         before = time.perf_counter()
-    write_json(args.out, results, indent=None)
-    path = Path(args.out)
-    write_text(path.with_name(f"{path.stem}.timing.jsonl"), "".join(json.dumps(line) + "\n" for line in timing))
+    partial.finish()
+
+
+class Told:
+    """Says every few seconds how many images are done and how long the rest will take."""
+
+    def __init__(self, label: str, images: int, done: int, seconds: float):
+        self.label, self.images, self.done, self.seconds = label, images, done, seconds
+        self.begin = self.last = time.monotonic()
+        self.first = done
+        if done:
+            self._say(f"goes on after {done} of {images} images")
+
+    def image(self) -> None:
+        """Count one image."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.last >= self.seconds or self.done == self.images:
+            self.last = now
+            each = (now - self.begin) / (self.done - self.first)
+            rest = timedelta(seconds=round(each * (self.images - self.done)))
+            self._say(f"{self.done}/{self.images} images, {each:.2f} s each, {rest} to go")
+
+    def _say(self, text: str) -> None:
+        print(f"{self.label} {text}", file=sys.stderr, flush=True)

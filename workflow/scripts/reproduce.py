@@ -14,10 +14,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
+from pydantic import ValidationError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.compare.reproduce import reproduce
+from parity.config.messages import refusal
+from parity.config.resolve import resolve
+from parity.config.run import load_run
+from parity.config.workflow import WorkflowConfig
 from parity.data.coco import read_document
 from parity.errors import UserError
 from parity.files import digest, read_json, write_json, write_text
@@ -25,6 +31,7 @@ from parity.report.reproduce import page, zoo_page
 from parity.weights import zoo
 
 SEED = 0  # of the images that are drawn
+COCO = {"name": "val2017", "source": "coco", "num_classes": 80, "max_category_id": 90}
 
 
 def data(args: argparse.Namespace) -> None:
@@ -62,6 +69,20 @@ def take(args: argparse.Namespace) -> None:
     """Have the file of weights here, and write down where it is."""
     path = zoo.take(zoo.find(args.model, args.variant), args.weights, args.folder)
     write_text(args.out, f"{path}\n")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write run.yaml: the variant as its authors evaluate it, on the images that `data` chose."""
+    try:
+        settings = WorkflowConfig(
+            variant=args.variant, device=args.device, threads=args.threads, data=COCO, jittor={"ops": args.ops}
+        )
+    except ValidationError as error:
+        raise refusal(error, WorkflowConfig, {}, "reproduce") from None
+    resolved = resolve(settings, args.model).run(args.framework, SEED, str(args.weights))
+    place = resolved.data.but(id=read_json(args.data / "about.json")["digest"], root=str(args.data))
+    write_text(args.out, yaml.safe_dump(resolved.but(data=place).plain(), sort_keys=False, allow_unicode=True))
+    load_run(args.out)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -111,12 +132,18 @@ def parse() -> argparse.Namespace:
     sub = step("take", take)
     sub.add_argument("--weights", help="This file instead of the released one.")
     sub.add_argument("--folder", required=True, type=Path, help="Where released files lie, or are downloaded to.")
+    third = step("run", run)
+    third.add_argument("--framework", required=True, help="Name of the framework.")
+    third.add_argument("--weights", required=True, type=Path, help="The converted weights.")
+    third.add_argument("--threads", required=True, type=int, help="CPU threads.")
+    third.add_argument("--ops", default="fast", help="Jittor's operators: fast or stock.")
     other = step("report", report)
-    other.add_argument("--data", required=True, type=Path, help="The folder that `data` wrote.")
     other.add_argument("--weights-report", required=True, type=Path, help="init.safetensors.report.json.")
-    other.add_argument("--device", required=True, help="What the detections were made on.")
     other.add_argument("detections", nargs="+", metavar="FRAMEWORK=FILE", help="Detections of each framework.")
-    for each in (sub, other):
+    for each in (third, other):
+        each.add_argument("--data", required=True, type=Path, help="The folder that `data` wrote.")
+        each.add_argument("--device", required=True, help="What the detections are made on.")
+    for each in (sub, third, other):
         each.add_argument("--model", required=True, help="Name of the model.")
         each.add_argument("--variant", required=True, help="Name of its variant.")
     sub = step("zoo", table)

@@ -1,0 +1,228 @@
+# Released checkpoints: one file of weights, evaluated in every framework on COCO's val2017, and the table over all of
+# config/zoo.yaml. Nothing is trained here. `make reproduce` sets the section `reproduce` of the configuration.
+from parity.files import digest
+from parity.weights import zoo
+
+REPRODUCE = f"{RESULTS}/{{model}}/reproduce/{{variant}}"
+ASKED = SETTINGS.reproduce
+VAL = f"{RESULTS}/reproduce/{digest([ASKED.coco, ASKED.images])[:8]}"
+try:
+    RELEASED = zoo.read_zoo()
+except UserError as error:
+    refuse(error)
+
+
+wildcard_constraints:
+    variant=r"[A-Za-z0-9][A-Za-z0-9._-]*",
+
+
+def reproduced_variant(model):
+    """The variant that is configured, or the first released one."""
+    return SETTINGS.variant or next(variant for name, variant in RELEASED if name == model)
+
+
+def coco_annotations(wildcards):
+    if not ASKED.coco:
+        refuse("config: reproduce.coco: is not set, expected the folder of COCO: make reproduce COCO=/data/coco")
+    return f"{ASKED.coco}/annotations/instances_val2017.json"
+
+
+def given_weights(wildcards):
+    """`--weights file`, where the configuration names one for this variant."""
+    mine = ASKED.weights and wildcards.variant == reproduced_variant(wildcards.model)
+    return ["--weights", ASKED.weights] if mine else []
+
+
+def coco_classes(wildcards):
+    """Classes of a model on COCO: 80, or 91 where the category ids are the classes."""
+    return 91 if models.model_file(wildcards.model).label_space == "coco_id" else 80
+
+
+def weights_of(wildcards):
+    """The same weights in the form that a framework reads."""
+    suffix = "pkl" if wildcards.framework == "jittor" else "safetensors"
+    return f"{REPRODUCE}/init.{suffix}".format(**wildcards)
+
+
+rule reproduce_data:
+    """The images that are evaluated: all of val2017, or a seeded part of it."""
+    input:
+        coco_annotations,
+    output:
+        annotations=f"{VAL}/annotations/val.json",
+        about=f"{VAL}/about.json",
+    log:
+        f"{VAL}/data.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        job=job("workflow"),
+        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
+        images=["--images", ASKED.images] if ASKED.images else [],
+    message:
+        "Choosing the images of val2017."
+    shell:
+        "{params.job} {log:q} {params.script:q} data --coco {ASKED.coco:q} {params.images:q} --out {VAL:q}"
+
+
+rule reproduce_source:
+    """The file of released weights: given, found, or fetched."""
+    output:
+        f"{REPRODUCE}/source.txt",
+    log:
+        f"{REPRODUCE}/source.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        job=job("workflow"),
+        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
+        given=given_weights,
+    message:
+        "Looking for the released weights of {wildcards.model} {wildcards.variant}."
+    shell:
+        "{params.job} {log:q} {params.script:q} take --model {wildcards.model} --variant {wildcards.variant}"
+        " --folder {ASKED.folder:q} {params.given:q} --out {output:q}"
+
+
+rule reproduce_weights:
+    input:
+        rules.reproduce_source.output,
+    output:
+        weights=f"{REPRODUCE}/init.safetensors",
+        report=f"{REPRODUCE}/init.safetensors.report.json",
+    log:
+        f"{REPRODUCE}/init.log",
+    conda:
+        str(ROOT / f"envs/{FRAMEWORKS[0]}.yaml")
+    resources:
+        mem_mb=memory(4000),
+    params:
+        job=job(FRAMEWORKS[0]),
+        framework=FRAMEWORKS[0],
+        classes=coco_classes,
+    message:
+        "Checking the released weights of {wildcards.model} {wildcards.variant} tensor by tensor."
+    shell:
+        "{params.job} {log:q} -m {params.framework}_impl init --model {wildcards.model} --variant {wildcards.variant}"
+        ' --num-classes {params.classes} --weights "$(cat {input:q})" --part detector --out {output.weights:q}'
+
+
+rule reproduce_convert:
+    input:
+        rules.reproduce_weights.output.weights,
+    output:
+        weights=f"{REPRODUCE}/init.pkl",
+        report=f"{REPRODUCE}/init.pkl.report.json",
+    log:
+        f"{REPRODUCE}/convert.log",
+    conda:
+        "../../envs/jittor.yaml"
+    resources:
+        mem_mb=memory(4000),
+    params:
+        job=job("jittor"),
+    message:
+        "Converting the weights of {wildcards.model} {wildcards.variant} for Jittor."
+    shell:
+        "{params.job} {log:q} -m jittor_impl convert --input {input:q} --output {output.weights:q}"
+
+
+rule reproduce_predict:
+    """Killed, it goes on with the images that are left."""
+    input:
+        weights=weights_of,
+        about=rules.reproduce_data.output.about,
+        annotations=rules.reproduce_data.output.annotations,
+        sources=lambda w: framework_sources(w.framework, w.model, "predict"),
+    output:
+        config=f"{REPRODUCE}/{{framework}}/run.yaml",
+        detections=f"{REPRODUCE}/{{framework}}/detections.json",
+        timing=f"{REPRODUCE}/{{framework}}/detections.timing.jsonl",
+    log:
+        f"{REPRODUCE}/{{framework}}/predict.log",
+    conda:
+        "../../envs/{framework}.yaml"
+    threads: config["threads"]
+    resources:
+        **ON_CARD,
+        mem_mb=memory(4000),
+    params:
+        job=lambda w: job(w.framework),
+        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
+        threads=config["threads"],
+        device=config["device"].partition(":")[0],
+    message:
+        "Detecting with the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
+    shell:
+        "{params.job} {log:q} {params.script:q} run --model {wildcards.model} --variant {wildcards.variant}"
+        " --framework {wildcards.framework} --weights {input.weights:q} --data {VAL:q} --device {params.device}"
+        " --threads {params.threads} --out {output.config:q}"
+        " && {params.job} --device {resources.device} --threads {params.threads} {log:q}"
+        " -m {wildcards.framework}_impl predict --config {output.config:q} --weights {input.weights:q}"
+        " --out {output.detections:q}"
+
+
+rule reproduce_report:
+    input:
+        detections=lambda w: expand(rules.reproduce_predict.output.detections, framework=FRAMEWORKS, allow_missing=True),
+        weights=rules.reproduce_weights.output.report,
+        about=rules.reproduce_data.output.about,
+        sources=sources("workflow/scripts/reproduce.py"),
+    output:
+        markdown=f"{REPRODUCE}/report.md",
+        result=f"{REPRODUCE}/result.json",
+    log:
+        f"{REPRODUCE}/report.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        job=job("workflow"),
+        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
+        device=config["device"].partition(":")[0],
+        pairs=lambda w, input: [f"{name}={path}" for name, path in zip(FRAMEWORKS, input.detections)],
+    message:
+        "Setting {wildcards.model} {wildcards.variant} beside what was published."
+    shell:
+        "{params.job} {log:q} {params.script:q} report --model {wildcards.model} --variant {wildcards.variant}"
+        " --data {VAL:q} --device {params.device} --weights-report {input.weights:q} --out {output.markdown:q}"
+        " {params.pairs:q}"
+
+
+rule reproduce_publish:
+    """The report of the variant that is configured, where a reader looks for it."""
+    input:
+        lambda w: rules.reproduce_report.output.markdown.format(model=w.model, variant=reproduced_variant(w.model)),
+    output:
+        f"{RESULTS}/{{model}}/reproduce/report.md",
+    log:
+        f"{RESULTS}/{{model}}/reproduce/report.log",
+    conda:
+        "../../envs/workflow.yaml"
+    message:
+        "{output}"
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
+rule zoo_report:
+    """The table over every released checkpoint whose file is in `reproduce.folder`."""
+    input:
+        results=[
+            f"{RESULTS}/{model}/reproduce/{variant}/result.json"
+            for (model, variant), released in RELEASED.items()
+            if os.path.isfile(os.path.join(ASKED.folder, released.file))
+        ],
+        sources=sources("workflow/scripts/reproduce.py"),
+    output:
+        f"{RESULTS}/zoo/report.md",
+    log:
+        f"{RESULTS}/zoo/report.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        job=job("workflow"),
+        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
+    message:
+        "The table over all released checkpoints: {output}"
+    shell:
+        "{params.job} {log:q} {params.script:q} zoo --folder {ASKED.folder:q} --out {output:q} {input.results:q}"
