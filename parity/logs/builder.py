@@ -14,7 +14,9 @@ EPOCH = 10_000_000  # more iterations than any epoch has: (epoch, iteration) as 
 RECENT = 16  # records; a position that comes again this soon was written by a second process, not by a restart
 TABLES = 5000  # COCO tables that wait for their evaluation
 CLASSES = 2000  # LVIS has 1203
+REPEATS = 3  # places in a row that come again make a restart
 WORDS = 20  # lines that speak of simulation, kept per run
+_HINTS = ("simulat", "mock", "fake", "dummy", "fabricat", "模拟", "虚拟", "伪造", "造假", "仿真")
 _SIMULATED = re.compile(
     r"\b(?:simulat\w*|mock(?:ed|ing)?|fake[dr]?|dummy|fabricat\w*)\b|模拟|虚拟|伪造|造假|仿真", re.I
 )
@@ -55,7 +57,10 @@ class Builder:
 
     def look(self, line: int, text: str) -> None:
         """See whether a line of the file speaks of simulation."""
-        if len(self.run.words) < WORDS and (found := _SIMULATED.search(text)):
+        low = text.lower()
+        if not any(hint in low for hint in _HINTS) or len(self.run.words) >= WORDS:  # most lines end here, fast
+            return
+        if found := _SIMULATED.search(text):
             start = max(0, found.start() - 60)
             self.run.words.append((line, " ".join(text[start : found.end() + 60].split())))
 
@@ -75,8 +80,10 @@ class Builder:
             order = float(epoch) * EPOCH + iteration
         else:
             order = float(step) if step is not None else self._last + 1
-        if order <= self._last and not self._goes_back(line, order, epoch, values):
+        record = (line, epoch, iteration, values, per_epoch, step, stamp, decimals)
+        if order <= self._last and not self._goes_back(line, order, epoch, values, record):
             return
+        self._drop_held()
         self._arrived(line)
         if per_epoch:
             self.fact("iterations per epoch", per_epoch, line)
@@ -232,6 +239,7 @@ class Builder:
         self._tables: list[tuple[int, dict[str, float]]] = []
         self._counts: dict[str, list[int]] = {}
         self._totals: dict[str, int] = {}
+        self._held: list[tuple[float, tuple]] = []
         return run
 
     def _set(self, name: str, value: Any, line: int) -> None:
@@ -256,7 +264,9 @@ class Builder:
         self.run.first_line = self.run.first_line or line
         self.run.last_line = max(self.run.last_line, line)
 
-    def _goes_back(self, line: int, order: float, epoch: int | None, values: Mapping[str, float]) -> bool:
+    def _goes_back(
+        self, line: int, order: float, epoch: int | None, values: Mapping[str, float], record: tuple
+    ) -> bool:
         """Settle a step that is not behind the last one; False when it is to be left out."""
         steps = self.run.steps
         if order == self._last and not self.processes:  # the same step in several rows, each with other columns
@@ -265,13 +275,37 @@ class Builder:
             self._arrived(line)
             return False
         if self.processes and not self._headed and order in self._recent:
-            self._count("repeated", line)
-            return False
+            return self._lagging(line, order, record)
         if not len(steps) or order <= steps.columns["order"][0]:
             self._next_run()
         else:
             self._restart(line, epoch, order)
         return True
+
+    def _lagging(self, line: int, order: float, record: tuple) -> bool:
+        """A place that was logged a few lines ago: a second process, or the start of a repetition; held until clear.
+
+        A process that lags is interleaved with the one ahead; a restart repeats place after place. Always False.
+        """
+        if self._held and order <= self._held[-1][0]:
+            self._drop_held()
+        self._held.append((order, record))
+        if len(self._held) >= REPEATS:
+            held, self._held = self._held, []
+            if held[0][0] <= self.run.steps.columns["order"][0]:
+                self._next_run()
+            else:
+                self._restart(line, held[0][1][1], held[0][0])
+                self._last = held[0][0] - 1
+            for _, values in held:
+                self.step(*values)
+        return False
+
+    def _drop_held(self) -> None:
+        """What was held came from another process."""
+        for _, record in self._held:
+            self._count("repeated", record[0])
+        self._held = []
 
     def _restart(self, line: int, epoch: int | None, order: float | None = None) -> None:
         """Drop what the log is about to repeat."""
@@ -301,6 +335,7 @@ class Builder:
 
     def _close_run(self) -> None:
         run = self.run
+        self._drop_held()
         self._close_epoch()
         self._assign_tables()
         for code, lines in self._counts.items():

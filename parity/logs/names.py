@@ -1,11 +1,12 @@
 """What logs call a quantity, and what it is called here."""
 
 import re
+from functools import lru_cache
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 RECALLS = ("AR1", "AR10", "AR100", "AR300", "AR1000", "ARs", "ARm", "ARl")
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")  # order of the COCO API
-OWN = "__"  # begins the name of what is no loss, so that no loss can be called the same
+NAMES = 4096  # different names remembered; a log has a few dozen
 
 _PREFIX = re.compile(
     r"^(train|training|val|valid|validation|test|eval|metrics?|coco|bbox|ema|scalars?)[\s/_.\-]+", re.I
@@ -36,11 +37,13 @@ _TIMES = re.compile(
 _EPOCH_TIMES = re.compile(r"epoch[_ ]?(?:time|seconds|duration)(?:[_ ]?\(?s(?:ec)?\)?)?", re.I)
 
 
+@lru_cache(NAMES)
 def phase(name: str) -> str:
     """ "val" for a quantity of an evaluation, "train" for any other."""
     return "val" if re.match(r"(val|valid|validation|test|eval)(?![a-z])", name.strip(), re.I) else "train"
 
 
+@lru_cache(NAMES)
 def bare(name: str) -> str:
     """A name without what says where it was measured: `loss_bbox` for `Train_loss/loss_bbox`."""
     name = _CHINESE.get(name.strip(), name.strip())
@@ -55,6 +58,7 @@ def bare(name: str) -> str:
     return name
 
 
+@lru_cache(NAMES)
 def metric(name: str) -> str | None:
     """ "AP", "AP50", ..., "AR100", ... for a name of one of them, None for any other."""
     text = bare(name)
@@ -71,6 +75,7 @@ def metric(name: str) -> str | None:
     return called if called in METRICS or called in RECALLS else None
 
 
+@lru_cache(NAMES)
 def quantity(name: str) -> tuple[str, float] | None:
     """(name here, factor to its unit here) of a number in a training line; None for what is not looked at.
 

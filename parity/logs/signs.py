@@ -24,6 +24,8 @@ LOSS_STILL = 1e-6  # relative change of the loss that counts as none
 STANDING = 10  # lines in a row with the same time of day
 CONTRADICTS = 2.0  # times of day and iteration time apart by this factor
 SAME_POINTS = 10  # equal losses that make two logs the same one
+LOSS_FACTOR = 1.5  # a loss this much higher, beside an AP higher by AP_APART, is worth a look
+AP_APART = 0.05
 SHOWN = 6  # places that an observation names
 
 
@@ -40,7 +42,7 @@ class Sign:
 def signs(runs: list[Run]) -> list[Sign]:
     """Every sign in one or two runs."""
     found = [sign for side, run in enumerate(runs) for look in LOOKS for sign in look(side, run)]
-    return found + (same_log(*runs) if len(runs) == 2 else [])
+    return found + (same_log(*runs) + against_loss(*runs) if len(runs) == 2 else [])
 
 
 def identical_times(side: int, run: Run) -> list[Sign]:
@@ -223,6 +225,26 @@ def same_log(first: Run, second: Run) -> list[Sign]:
             if len(equal) >= SAME_POINTS and distinct >= SAME_POINTS / 2 and len(equal) > 0.5 * len(common):
                 return [Sign("same numbers", 2, [], {"what": what, "equal": len(equal), "of": len(common)})]
     return []
+
+
+def against_loss(first: Run, second: Run) -> list[Sign]:
+    """The side with the clearly higher last loss has the clearly higher last AP."""
+    ends = []
+    for run in (first, second):
+        losses = [v for v in run.epochs.column("loss") if isfinite(v)]
+        aps = [v for v in run.evaluations.column("AP") if isfinite(v)]
+        if not losses or not aps or losses[-1] <= 0:
+            return []
+        ends.append((losses[-1], aps[-1]))
+    low, high = sorted((0, 1), key=lambda side: ends[side][0])
+    if ends[high][0] < LOSS_FACTOR * ends[low][0] or ends[high][1] < ends[low][1] + AP_APART:
+        return []
+    numbers = {"side": high, "loss": ends[high][0], "ap": 100 * ends[high][1]}
+    return [
+        Sign(
+            "higher AP with higher loss", 2, [], numbers | {"other loss": ends[low][0], "other ap": 100 * ends[low][1]}
+        )
+    ]
 
 
 LOOKS = (
