@@ -42,6 +42,7 @@ from parity.files import write_json
 from parity.framework import Batch, Framework
 from parity.train import engine
 from parity.train.evaluate import evaluate
+from parity.train.prepare import refuse_lone_values
 from parity.train.record import group_record, parameter_counts
 from parity.train.schedule import lr_factors
 from parity.train.train import framework_of
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
     framework.seed(settings.seed)
     framework.build(settings.model, settings.options)
+    refuse_lone_values(framework, settings)
     initial = formats.read(args.weights)
     about: dict[str, Any] = {
         "framework": framework.name,

@@ -12,11 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from parity.config.run import BatchConfig
 from parity.data.chains import make_augment
 from parity.data.coco import open_split
+from parity.data.fonts import Lettering, lettering
 from parity.data.loader import Loader
 from parity.data.plan import BatchPlan
 from parity.data.transforms import Preprocess, make_preprocess
 
-CELL, GAP, HEADER = 240, 6, 18  # pixels
+CELL, GAP, HEADER, FONT = 240, 6, 18, 11  # pixels
 
 
 def sheet(settings: BatchConfig, images: int, epochs: int) -> Image.Image:
@@ -33,30 +34,32 @@ def sheet(settings: BatchConfig, images: int, epochs: int) -> Image.Image:
     write = ImageDraw.Draw(canvas)
     for column, title in enumerate(["validation", *(f"epoch {epoch}" for epoch in range(1, epochs + 1))]):
         write.text((GAP + column * (CELL + GAP), 3), title, fill="black", font=ImageFont.load_default())
+    letters = lettering(dataset.class_names)
     for row, identity in enumerate(shown):
         batches = [loader.eval_batch([identity])]
         for epoch in range(1, epochs + 1):
             step = [ids[0] for ids in plan.epoch_ids(epoch)].index(identity)
             batches.append(next(loader.batches(epoch, start_step=step)))
         for column, batch in enumerate(batches):
-            cell = picture(batch.images[0], batch.boxes, batch.labels, dataset.class_names, preprocess)
+            cell = picture(batch.images[0], batch.boxes, batch.labels, letters, preprocess)
             canvas.paste(cell, (GAP + column * (CELL + GAP), HEADER + row * (CELL + GAP)))
     return canvas
 
 
 def picture(
-    tensor: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: dict[int, str], preprocess: Preprocess
+    tensor: np.ndarray, boxes: np.ndarray, labels: np.ndarray, letters: Lettering, preprocess: Preprocess
 ) -> Image.Image:
     """One sample [3, h, w] with its boxes, shrunk or enlarged to fit a cell."""
     image = Image.fromarray(colours(tensor, preprocess))
     scale = CELL / max(image.size)
     image = image.resize(tuple(max(1, round(side * scale)) for side in image.size), Image.Resampling.BILINEAR)
     write = ImageDraw.Draw(image)
+    font = ImageFont.truetype(letters.file, FONT)
     for box, label in zip(boxes * scale, labels, strict=True):
         hue = int(label) * 0.618 % 1  # the golden ratio keeps neighbouring classes apart
         colour = tuple(int(255 * value) for value in colorsys.hsv_to_rgb(hue, 1.0, 1.0))
         write.rectangle(tuple(float(v) for v in box), outline=colour, width=2)
-        write.text((float(box[0]) + 3, float(box[1]) + 2), names[int(label)], fill=colour)
+        write.text((float(box[0]) + 3, float(box[1]) + 2), letters.names[int(label)], fill=colour, font=font)
     return image
 
 

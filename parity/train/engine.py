@@ -29,7 +29,7 @@ from parity.train import checkpoint, observe, trouble
 from parity.train.checkpoint import Position
 from parity.train.evaluate import evaluate, to_coco
 from parity.train.meter import Meter
-from parity.train.prepare import prepare_training
+from parity.train.prepare import prepare_training, refuse_lone_values
 from parity.train.progress import Progress
 from parity.train.record import DatasetManifest, EpochLine, MetricsLog, RunManifest, manifest, now, read_metrics
 from parity.train.schedule import ema_decay, lr_factors
@@ -123,6 +123,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     framework.build(run.model, run.options)
     initial = formats.read(run.weights)
     framework.load_state(initial)
+    refuse_lone_values(framework, run)
     loaded, sources = observe.loaded(framework), observe.code()
     groups = prepare_training(framework, run)
     per_epoch = data.plan.steps_per_epoch // settings.accumulate

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from parity.compare.comparison import Comparison, Run
 from parity.compare.findings import Findings
+from parity.data.fonts import Lettering, lettering
+from parity.data.loader import decode
 from parity.errors import UserError
 from parity.files import read_json
 from parity.report.figures.style import canvas, display, empty
@@ -58,7 +59,8 @@ def detections(comparison: Comparison, findings: Findings) -> Figure:
     ratio = float(np.median([i["height"] / i["width"] for i in images]))
     size = (2.9 * columns, 2.9 * ratio * len(images) + 0.9)
     figure, axes = canvas(comparison, title, len(images), columns, size)
-    names = {c["id"]: c["name"] for c in truth["categories"]}
+    letters = lettering({c["id"]: c["name"] for c in truth["categories"]})
+    names = letters.names
     palette = {c: CLASS_COLORS[i % len(CLASS_COLORS)] for i, c in enumerate(sorted(names))}
     by_image: dict[int, list[dict]] = {}
     for annotation in truth["annotations"]:
@@ -76,7 +78,7 @@ def detections(comparison: Comparison, findings: Findings) -> Figure:
                           fontsize=8, backgroundcolor="white", wrap=True)  # fmt: skip
                 continue
             for entry in entries:
-                _box(axis, entry, names, palette)
+                _box(axis, entry, letters, palette)
         row[0].set_ylabel(f"image {image['id']}", fontsize=8)
     for axis, column in zip(axes[0], ["ground truth", *(display(n) for n in comparison.frameworks)], strict=True):
         axis.set_title(column, fontsize=10)
@@ -103,16 +105,15 @@ def _load(runs: dict[str, Run]) -> tuple[dict[str, list[dict]], dict[str, str]]:
 
 def _picture(axis: Axes, path: Path, image: dict) -> None:
     try:
-        with Image.open(path) as picture:
-            axis.imshow(np.asarray(picture.convert("RGB")), extent=(0, image["width"], image["height"], 0))
-    except OSError:
+        axis.imshow(decode(path, image.get("white")), extent=(0, image["width"], image["height"], 0))
+    except UserError:
         axis.set_facecolor("#eeeeee")
         axis.text(0.5, 0.05, "image file is missing", transform=axis.transAxes, ha="center", fontsize=7)
     axis.set(xlim=(0, image["width"]), ylim=(image["height"], 0), xticks=[], yticks=[], aspect="equal")
     axis.grid(False)
 
 
-def _box(axis: Axes, entry: dict, names: dict[int, str], palette: dict[int, str]) -> None:
+def _box(axis: Axes, entry: dict, letters: Lettering, palette: dict[int, str]) -> None:
     """One box, with its class name so that colour is not the only cue; crowd regions are dashed and hatched."""
     x, y, w, h = entry["bbox"]
     color = palette.get(entry["category_id"], "#000000")
@@ -122,13 +123,13 @@ def _box(axis: Axes, entry: dict, names: dict[int, str], palette: dict[int, str]
         Rectangle((x, y), w, h, fill=False, edgecolor=color, linewidth=1.4, linestyle="--" if crowd else "-",
                   hatch="///" if crowd else None)
     )  # fmt: skip
-    label = names.get(entry["category_id"], str(entry["category_id"])) + (" (crowd)" if crowd else "")
+    label = letters.names.get(entry["category_id"], str(entry["category_id"])) + (" (crowd)" if crowd else "")
     if "score" in entry:
         label += f" {entry['score']:.2f}"
     dark = np.dot(to_rgb(color), (0.299, 0.587, 0.114)) < 0.45
     above = y > 0.07 * axis.get_ylim()[0]  # the vertical axis points down; near the top edge the label goes inside
     axis.text(
-        max(x, 0), max(y, 0), label, fontsize=6, va="bottom" if above else "top", ha="left", clip_on=True,
-        color="white" if dark else "black",
+        max(x, 0), max(y, 0), label, fontsize=6, family=letters.families, va="bottom" if above else "top", ha="left",
+        clip_on=True, color="white" if dark else "black",
         bbox={"facecolor": color, "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
     )  # fmt: skip

@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from generated import pattern
 
+from parity.config.model import PreprocessConfig
 from parity.data.preview import CELL, colours, sheet
 from parity.data.transforms import make_preprocess
 
@@ -23,16 +26,18 @@ def test_colours_come_back_from_every_preprocess(config):
 
 @pytest.mark.parametrize(("preprocess", "augment"), zip(KINDS, AUGMENT, strict=True), ids=lambda c: str(c)[:40])
 def test_the_sheet_shows_images_boxes_and_is_repeatable(shapes, preprocess, augment):
-    settings = {
-        "data": {"root": str(shapes)},
-        "label_space": "contiguous",
-        "preprocess": preprocess,
-        "train": {"augment": augment, "multi_scale": [48, 64] if preprocess["kind"] == "square" else []},
-        "seed": 1,
-    }
+    scales = [48, 64] if preprocess["kind"] == "square" else []
+    settings = SimpleNamespace(
+        data=SimpleNamespace(root=str(shapes)),
+        label_space="contiguous",
+        preprocess=PreprocessConfig(**preprocess),
+        train=SimpleNamespace(augment=augment, multi_scale=scales),
+        seed=1,
+    )
     drawn = np.asarray(sheet(settings, images=3, epochs=2))
     assert drawn.shape[0] > 3 * CELL and drawn.shape[1] > 3 * CELL
     np.testing.assert_array_equal(drawn, np.asarray(sheet(settings, images=3, epochs=2)))
     assert (drawn != 255).any(axis=2).mean() > 0.3
-    other = np.asarray(sheet(settings | {"seed": 2}, images=3, epochs=2))
+    settings.seed = 2
+    other = np.asarray(sheet(settings, images=3, epochs=2))
     assert not np.array_equal(drawn, other)
