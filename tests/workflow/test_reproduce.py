@@ -1,6 +1,7 @@
 """The steps of `make reproduce`: the images, the run's configuration, the report, the table over the zoo."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,16 @@ def test_the_table_over_the_zoo_has_a_row_for_every_variant(reported, tmp_path):
     assert len(rows) == 14
     assert sum("is not in w" in row for row in rows) == 13
     assert any("plus-m_320" in row and "100.00 | 91.09 | -8.911" in row for row in rows)
+
+
+def test_the_dag_evaluates_in_both_frameworks_and_trains_nothing(coco, tmp_path):
+    """A dry run in the project itself, with a file of weights that is given."""
+    (tmp_path / "w.pth").touch()
+    asked = json.dumps({"coco": str(coco), "weights": str(tmp_path / "w.pth")})
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "-s", ROOT / "Snakefile", "-d", tmp_path / "d"]
+    words = ["results/nanodet/reproduce/report.md", "--config", "variant=plus-m_320", f"reproduce={asked}"]
+    answer = subprocess.run([*map(str, command), *words], capture_output=True, text=True, cwd=ROOT)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    jobs = dict(re.findall(r"^(reproduce_\w+|train|dataset) +(\d+)$", answer.stdout + answer.stderr, re.M))
+    expected = dict.fromkeys(("data", "source", "weights", "convert", "report", "publish"), "1") | {"predict": "2"}
+    assert jobs == {f"reproduce_{name}": count for name, count in expected.items()}

@@ -6,19 +6,33 @@ from parity.weights import zoo
 REPRODUCE = f"{RESULTS}/{{model}}/reproduce/{{variant}}"
 ASKED = SETTINGS.reproduce
 VAL = f"{RESULTS}/reproduce/{digest([ASKED.coco, ASKED.images])[:8]}"
-try:
-    RELEASED = zoo.read_zoo()
-except UserError as error:
-    refuse(error)
 
 
 wildcard_constraints:
     variant=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
+@cache
+def released_weights():
+    """Every released checkpoint by (model, variant). Read when a target of this file is asked for."""
+    try:
+        return zoo.read_zoo()
+    except UserError as error:
+        refuse(error)
+
+
 def reproduced_variant(model):
     """The variant that is configured, or the first released one."""
-    return SETTINGS.variant or next(variant for name, variant in RELEASED if name == model)
+    return SETTINGS.variant or next(variant for name, variant in released_weights() if name == model)
+
+
+def zoo_results(wildcards):
+    """The results of the checkpoints whose file is there."""
+    return [
+        f"{RESULTS}/{model}/reproduce/{variant}/result.json"
+        for (model, variant), released in released_weights().items()
+        if os.path.isfile(os.path.join(ASKED.folder, released.file))
+    ]
 
 
 def coco_annotations(wildcards):
@@ -207,11 +221,7 @@ rule reproduce_publish:
 rule zoo_report:
     """The table over every released checkpoint whose file is in `reproduce.folder`."""
     input:
-        results=[
-            f"{RESULTS}/{model}/reproduce/{variant}/result.json"
-            for (model, variant), released in RELEASED.items()
-            if os.path.isfile(os.path.join(ASKED.folder, released.file))
-        ],
+        results=zoo_results,
         sources=sources("workflow/scripts/reproduce.py"),
     output:
         f"{RESULTS}/zoo/report.md",
