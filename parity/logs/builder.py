@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import isfinite, isnan, nan
 from typing import Any
 
-from parity.logs.names import COCO, METRICS, RECALLS
+from parity.logs.names import METRICS, RECALLS
 from parity.logs.record import Fact, Note, Run, Source
 
 EPOCH = 10_000_000  # more iterations than any epoch has: (epoch, iteration) as one number that orders
@@ -131,9 +131,7 @@ class Builder:
                 self._count("not a number", line)
         self._epoch_lines = (self._epoch_lines[0] or line, line)
 
-    def evaluation(
-        self, line: int, epoch: int | None, metrics: Mapping[str, float], step: int | None = None, phase: str = "val"
-    ) -> None:
+    def evaluation(self, line: int, epoch: int | None, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Metrics of one evaluation, 0 to 1 or in points as logged (`finish` settles which)."""
         metrics = {k: float(v) for k, v in metrics.items() if k in METRICS or k in RECALLS}
         if not metrics:
@@ -211,10 +209,6 @@ class Builder:
         """AP50 and AP of one class, in points; the last evaluation of a run stays."""
         if len(self.run.classes) < CLASSES or name in self.run.classes:
             self.run.classes[name] = (ap50, ap, line)
-
-    def note(self, code: str, lines: tuple[int, ...] = (), **numbers: Any) -> None:
-        """Say something about the run being read."""
-        self.run.notes.append(Note(code, lines, numbers))
 
     def finish(self) -> list[Run]:
         """The runs of the file, those without a single record left out; call once, at the end."""
@@ -422,11 +416,6 @@ class Builder:
                 )
             )
         self._tables = []
-
-
-def coco_values(numbers: list[float]) -> dict[str, float]:
-    """The twelve numbers of the COCO API by name; -1 (nothing of that size) is left out."""
-    return {name: float(v) for name, v in zip(COCO, numbers, strict=False) if isfinite(v) and v >= 0}
 
 
 def _to_fractions(run: Run) -> None:

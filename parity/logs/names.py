@@ -22,6 +22,8 @@ _WHAT |= {"small": "s", "medium": "m", "large": "l"}
 _CHINESE = {
     "损失": "loss",
     "总损失": "loss",
+    "训练损失": "loss",
+    "验证损失": "loss",
     "学习率": "lr",
     "轮": "epoch",
     "轮次": "epoch",
@@ -40,7 +42,9 @@ _EPOCH_TIMES = re.compile(r"epoch[_ ]?(?:time|seconds|duration)(?:[_ ]?\(?s(?:ec
 @lru_cache(NAMES)
 def phase(name: str) -> str:
     """ "val" for a quantity of an evaluation, "train" for any other."""
-    return "val" if re.match(r"(val|valid|validation|test|eval)(?![a-z])", name.strip(), re.I) else "train"
+    return (
+        "val" if re.match(r"(?:(?:val|valid|validation|test|eval)(?![a-z])|验证|测试)", name.strip(), re.I) else "train"
+    )
 
 
 @lru_cache(NAMES)

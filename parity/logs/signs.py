@@ -46,8 +46,10 @@ def signs(runs: list[Run]) -> list[Sign]:
 
 
 def identical_times(side: int, run: Run) -> list[Sign]:
-    """Stretches of training lines whose iteration time is the same to the last printed digit."""
+    """Stretches of training lines whose iteration time is the same to the last printed digit; or of epochs' times."""
     steps, found = run.steps, []
+    if "time" not in steps and "train_s" in run.epochs:
+        return _identical_epochs(side, run)
     for (value, digits), first, last, count in _stretches(
         list(zip(steps.column("time"), steps.column("decimals"), strict=True)), steps.column("line")
     ):
@@ -61,6 +63,21 @@ def identical_times(side: int, run: Run) -> list[Sign]:
     lines = [(a, b) for _, a, b, _ in found]
     numbers = {"count": longest[0], "value": longest[3], "total": sum(f[0] for f in found), "of": steps.seen}
     return [Sign("identical times", side, lines[:SHOWN], numbers)]
+
+
+def _identical_epochs(side: int, run: Run) -> list[Sign]:
+    """The same for the seconds of whole epochs, three digits of which are enough."""
+    table = run.epochs
+    found = [
+        (count, first, last, value)
+        for value, first, last, count in _stretches(table.column("train_s"), table.column("line"))
+        if isfinite(value) and count >= SHORT_RUN and value * 10 ** _digits(value) >= 100
+    ]
+    if not found:
+        return []
+    count, first, last, value = max(found)
+    numbers = {"count": count, "value": value, "total": sum(f[0] for f in found), "of": table.seen}
+    return [Sign("identical epoch times", side, [(first, last)], numbers)]
 
 
 def _digits(value: float) -> int:

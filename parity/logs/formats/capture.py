@@ -16,14 +16,16 @@ _PAIR = re.compile(
     rf"({NUMBER})(?!\d|[:/]|\.\d)(\s*ms\b)?"
 )
 _EPOCH = re.compile(
-    r"(?<![a-z])epoch[s\s]*[:=#\-]?\s*[\[(]?\s*(\d{1,9})(?:\s*(?:/|of)\s*(\d{1,9}))?|第\s*(\d{1,9})\s*(?:轮|个epoch)",
+    r"(?<![a-z_])epoch[s\s]*[:=#\-]?\s*[\[(]?\s*(\d{1,9})(?!\d|\.\d)(?:\s*(?:/|of)\s*(\d{1,9}))?|第\s*(\d{1,9})\s*(?:轮|个epoch)",
     re.I,
 )
 _STEP = re.compile(
-    r"(?<![a-z])(?:iter(?:ation)?|step|batch)[s\s]*[:=#]?\s*[\[(]?\s*(\d{1,9})(?:\s*(?:/|of)\s*(\d{1,9}))?", re.I
+    r"(?<![a-z_])(?:iter(?:ation)?|step|batch)[s\s]*[:=#]?\s*[\[(]?\s*(\d{1,9})(?!\d|\.\d)(?:\s*(?:/|of)\s*(\d{1,9}))?",
+    re.I,
 )
 _GLOBAL = re.compile(r"global[_ ]step\s*[:=]?\s*(\d{1,9})", re.I)
 _BAR = re.compile(r"(?<![\d.])(\d{1,9})/(\d{1,9})\s*(?:\[|━|=|-)")
+_OF_IMAGES = re.compile(r"\[\s*(\d{1,9})/(\d{1,9})\s*\(\s*\d+%\)\]")  # counts images, not iterations
 _BAR_SPEED = re.compile(r"[,\[]\s*([\d.]+)\s*(it/s|s/it|batch/s|s/batch)")
 _EVALUATION = re.compile(r"\b(val|valid|validation|test|testing|eval|evaluat\w*|sanity)\b|验证|测试|评估", re.I)
 
@@ -55,7 +57,7 @@ class Reader:
         validation, more, _ = split([(n, v) for n, v in pairs if phase(n) == "val"])
         metrics = more | metrics
         evaluating = bool(_EVALUATION.search(text.split(":")[0])) or bool(metrics)
-        bar = _BAR.search(text)
+        bar = _BAR.search(text, place.end() if (place := _EPOCH.search(text)) else 0)
         if bar and (speed := _BAR_SPEED.search(text)):
             seconds = float(speed[1]) if speed[1].strip(".") and speed[1].count(".") < 2 else 0.0
             if seconds > 0:
@@ -85,6 +87,8 @@ class Reader:
             step, total = int(found[1]), int(found[2]) if found[2] else None
         elif bar:
             step, total = int(bar[1]), int(bar[2])
+        elif found := _OF_IMAGES.search(text):
+            step = int(found[1])
         if step is None and self.epoch is not None:
             if "time" in values:
                 values["train_s"] = values.pop("time")
@@ -104,7 +108,7 @@ class Reader:
     ) -> None:  # fmt: skip
         if metrics:
             self.builder.evaluation(line, self.epoch, metrics)
-            training = {name: value for name, value in values.items() if name != "time"}
+            training = {("train_s" if name == "time" else name): value for name, value in values.items()}
             if training and self.epoch is not None and bar is None:
                 self.builder.epoch(line, self.epoch, training, whole=False)
         elif "time" in values and bar:

@@ -74,7 +74,7 @@ class Reader:
         values, metrics, _ = split(PAIR.findall(text[head.end() :]))
         epoch = int(head["epoch"]) if head["epoch"] else (self.epoch if head["phase"] == "val" else None)
         if metrics:
-            self.builder.evaluation(line, epoch, metrics, phase=head["phase"])
+            self.builder.evaluation(line, epoch, metrics)
         elif "time" in values:
             total = int(head["n"]) if head["n"] else None
             self.builder.timing(line, head["phase"], int(head["i"]), values["time"], stamp(text), total)

@@ -40,6 +40,11 @@ def test_identical_times(tmp_path):
     assert "identical times" not in found(tmp_path, training(time="0.02", loss=noisy))
 
 
+def test_identical_epoch_times(tmp_path):
+    lines = [f"Epoch {e}/12 - loss: {3 - noisy(e) / 9:.3f} - time: 35.20s" for e in range(1, 13)]
+    assert found(tmp_path, lines)["identical epoch times"].numbers["count"] == 12
+
+
 def test_a_curve_without_noise(tmp_path):
     sign = found(tmp_path, training(loss=lambda i: f"{2 * 0.98**i:.6f}"))["no noise"]
     assert sign.lines == [(1, 40)] and sign.numbers["change"] < 0.1
