@@ -8,7 +8,7 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
     train.npz          losses, matches, gradients and optimiser steps on training batches, likewise; learning rates
     trajectory.jsonl   the lines of the engine over the first steps of training
     final.npz          detections of the validation images with the first framework's weights after those steps
-    average.npz        outputs for the validation images with the average after the last step of train.npz; empty without
+    average.npz        outputs for the validation images with the average after the last step of train.npz, or empty
     anchors.npz        losses and gradient norms of some of those steps, each from the first framework's weights
 
 and the first framework, which the others are compared with, also
