@@ -2,7 +2,8 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from parity.arrays import write_npz
 from parity.errors import UserError
-from parity.files import read_json
+from parity.files import atomic, read_json
 
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 
@@ -44,6 +45,19 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
             seen[key] = name
             stored[name] = array
     write_npz(path, stored)
+
+
+@contextmanager
+def growing(path: str | Path) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
+    """Yield a function that adds arrays to an npz one after the other, so that they need not fit in memory together."""
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+
+        def add(arrays: Mapping[str, np.ndarray]) -> None:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
+                    np.lib.format.write_array(handle, np.asarray(array, order="C"), allow_pickle=False)
+
+        yield add
 
 
 class Arrays(Mapping[str, np.ndarray]):

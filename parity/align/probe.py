@@ -9,12 +9,12 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
     trajectory.jsonl   the lines of the engine over the first steps of training
     final.npz          detections of the validation images with the first framework's weights after those steps
     average.npz        outputs for the validation images with the average after the last step of train.npz, or empty
-    anchors.npz        losses and gradient norms of some of those steps, each from the first framework's weights
+    anchors.npz        losses, gradients and updates of some of those steps, each from the first framework's state
 
 and the first framework, which the others are compared with, also
 
     states.npz         weights, moments and averages before each step of train.npz but the first
-    anchor_states.npz  weights before some steps of the trajectory
+    anchor_states.npz  weights and moments before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
     nudged*.npz        gradients and anchors.npz again after the last bit of every weight was changed,
     referee.npz        and gradients in float64: how far rounding moves this framework from itself; empty where the
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import Arrays, names, save_arrays
+from parity.align.files import Arrays, growing, names, save_arrays
 from parity.align.queries import SCORES
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, spread, steps_of_run
@@ -128,20 +128,24 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
     if args.trajectory:
         count, file = min(args.trajectory, len(factors)), out / "trajectory.jsonl"
-        keep = [] if reference else anchor_steps(count)
-        lines, kept = run_trajectory(framework, settings, data, factors, count, initial, file, keep)
-        about["trajectory"] = {key: [line[key] for line in lines] for key in ("total", "grad_norm", "clip")}
+        run = (framework, settings, data, factors, count)
         if reference is None:
-            save_arrays(out / "anchor_states.npz", kept)
+            with growing(out / "anchor_states.npz") as keep:
+                lines, rates = run_trajectory(*run, initial, file, anchor_steps(count), keep)
+        else:
+            lines, rates = run_trajectory(*run, initial, file)
+        about["trajectory"] = {key: [line[key] for line in lines] for key in ("total", "grad_norm", "clip")}
+        about["trajectory"]["lr"] = rates.tolist()
+        if reference is None:
             averaged = settings.train.judged_by_ema
             formats.write(out / "final.safetensors", framework.ema_state() if averaged else framework.state())
         about["evaluation"] = same_weights(framework, settings, validation, reference or out)
         save_arrays(out / "final.npz", trace.detections(framework.predict(images)))
         anchors = Arrays((reference or out) / "anchor_states.npz")
-        save_arrays(out / "anchors.npz", from_anchors(framework, settings, data, anchors))
+        save_arrays(out / "anchors.npz", from_anchors(framework, settings, data, factors, anchors))
         if reference is None:
-            save_arrays(out / "nudged_anchors.npz", from_anchors(framework, settings, data, anchors, nudge))
-            lines, _ = run_trajectory(framework, settings, data, factors, count, nudge(initial), out / "shadow.jsonl")
+            save_arrays(out / "nudged_anchors.npz", from_anchors(framework, settings, data, factors, anchors, nudge))
+            lines, _ = run_trajectory(*run, nudge(initial), out / "shadow.jsonl")
             about["shadow"] = {"total": [line["total"] for line in lines]}
     write_json(out / "probe.json", about)
 

@@ -103,11 +103,27 @@ TOLERANCES = {
         " a few operations on every element. One rounding of the parameter is added.",
     ),
     "moment": Tolerance(1e-6, "Moments of the optimiser after that step.", peak=1e-5),
-    "gradient norms": Tolerance(1e-3, "Relative, at the anchors: as the gradients."),
     "buffer": Tolerance(5e-5, "Running statistics of one forward pass from the same state: as a layer.", peak=1e-3),
     "learning rate": Tolerance(0, EXACT),
     "anchor": Tolerance(
-        1e-3, "Relative loss difference at any step of the trajectory that both frameworks take from the same weights."
+        1e-4,
+        "Relative loss difference at any step of the trajectory that both frameworks take from the same weights; or"
+        " five times what the last bit of every weight does.",
+    ),
+    "anchor median": Tolerance(1e-6, "The same, the median over the anchors of one component."),
+    "anchor gradient": Tolerance(
+        3e-4, "Of the sketch of one parameter's gradient, the median over the anchors; or five times its own drift."
+    ),
+    "anchor update": Tolerance(
+        1e-3,
+        "Of the sketch of one parameter's update, likewise. Adam makes full-size steps of what is only rounding in the"
+        " gradient, so that an update differs by more than its gradient.",
+    ),
+    "repeat": Tolerance(1e-6, "Relative: the first framework's loss at an anchor and in its own run, one program."),
+    "lean": Tolerance(
+        1e-5,
+        "Signed mean over the anchors, relative, of loss and of update along the gradient, where 0 is outside"
+        " the interval of 95 %.",
     ),
     "trajectory": Tolerance(
         1e-3, "Relative loss difference of the free runs, as long as the first framework repeats itself that well."
@@ -118,6 +134,7 @@ TOLERANCES = {
         " moves parameters whose gradient is only rounding as far as any other, and matches flip, so that two runs of"
         " the same code part within a few steps; two frameworks cannot stay closer than that.",
     ),
+    "shadow at rounding": Tolerance(1e-6, "Relative loss difference up to which the shadow is only rounding away."),
     "shadow slack": Tolerance(5, "Steps: when a chaotic difference breaks out is chance."),
     "least AP50": Tolerance(0.10, "Below that almost nothing is detected, and equal numbers say nothing."),
     "AP": Tolerance(

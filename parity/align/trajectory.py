@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from parity.align.files import Arrays
-from parity.align.steps import State
-from parity.align.trace import norm
+from parity.align.sketch import sketch
+from parity.align.steps import State, spread
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
@@ -18,26 +18,30 @@ from parity.train.prepare import prepare_training
 from parity.train.progress import Progress
 from parity.train.record import Line, MetricsLog, read_metrics
 
-ANCHORS = 10  # states of the first framework, evenly spread over the trajectory, that every framework goes on from
+ANCHORS = 10  # states of the first framework, spread over the trajectory, that every framework goes on from
 
 
 def anchor_steps(steps: int) -> list[int]:
-    """The optimiser steps (counted from 1) before which the weights are kept; the last step is one of them.
+    """The optimiser steps (counted from 1) before which weights and moments are kept, at about equal ratios.
 
+    The last step is one of them.
     The first step is none, unless it is the only one: a box head whose last layer begins as zero predicts a denoising
     box as it was given, and where that is cut at the image border like its target, the gradient of GIoU there is
     whichever side of a maximum rounding picks. Its loss is compared by the free runs, gradients at shaken weights by
     rung 6.
     """
-    return sorted({round(step) for step in np.linspace(min(2, steps), steps, min(ANCHORS, steps))})
+    return [step + 1 for step in spread(steps - 1, ANCHORS)] if steps > 1 else [1]
 
 
 class Keeper:
-    """Stands before a framework and keeps its weights before some optimiser steps; all else is the framework's."""
+    """Stands before a framework and hands its weights and moments to `keep` before some optimiser steps.
 
-    def __init__(self, framework: Framework, steps: Iterable[int], accumulate: int):
-        self.framework, self.steps, self.accumulate = framework, set(steps), accumulate
-        self.passes, self.kept = 0, {}
+    It also notes the learning rates that the optimiser is given. All else is the framework's.
+    """
+
+    def __init__(self, framework: Framework, steps: Iterable[int], accumulate: int, keep: Callable[[State], None]):
+        self.framework, self.steps, self.accumulate, self.keep = framework, set(steps), accumulate, keep
+        self.passes, self.rates = 0, []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.framework, name)
@@ -45,9 +49,15 @@ class Keeper:
     def forward_backward(self, *args: Any, **kwargs: Any) -> StepResult:
         step, part = divmod(self.passes, self.accumulate)
         if part == 0 and step + 1 in self.steps:
-            self.kept |= {f"{step + 1}/{name}": value for name, value in self.framework.state().items()}
+            self.keep({f"{step + 1}/state/{name}": value for name, value in self.framework.state().items()})
+            moments = self.framework.optimizer_state()
+            self.keep({f"{step + 1}/moments/{name}": value for name, value in moments.items()})
         self.passes += 1
         return self.framework.forward_backward(*args, **kwargs)
+
+    def optimizer_step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
+        self.rates.append(list(lrs))
+        return self.framework.optimizer_step(lrs, clip_norm)
 
 
 def run_trajectory(
@@ -58,18 +68,20 @@ def run_trajectory(
     steps: int,
     start: State,
     file: Path,
-    keep: Iterable[int] = (),
+    anchors: Iterable[int] = (),
+    keep: Callable[[State], None] = lambda arrays: None,
 ) -> tuple[list[Line], State]:
     """The first `steps` steps of the run, by the engine itself, from the weights `start`.
 
-    Returns the lines of `file` and `<step>/<name>`, the weights before each step of `keep`. The model and its average
-    are left as they are after the last step.
+    Returns the lines of `file` and the rates that the optimiser was given, float64 [steps, groups]. `keep` is called
+    with `<step>/state/<name>` and `<step>/moments/<name>` before each step of `anchors`. The model and its average are
+    left as they are after the last step.
     """
     framework.seed(settings.seed)
     framework.build(settings.model, settings.options)
     framework.load_state(start)
     groups = prepare_training(framework, settings)
-    keeper = Keeper(framework, keep, settings.train.accumulate)
+    keeper = Keeper(framework, anchors, settings.train.accumulate, keep)
     log, position = MetricsLog(file), engine.Position()
     steps = min(steps, len(factors))
     progress = Progress(f"[{framework.name} probe, {file.stem}]", steps, 0, settings.log_seconds)
@@ -79,29 +91,31 @@ def run_trajectory(
         position.next_epoch()
     progress.close()
     log.close()
-    return read_metrics(file), keeper.kept
+    return read_metrics(file), np.array(keeper.rates, np.float64)
 
 
 def from_anchors(
     framework: Framework,
     settings: RunConfig,
     data: Loader,
+    factors: np.ndarray,
     anchors: Arrays,
     change: Callable[[State], State] = lambda state: state,
 ) -> State:
-    """Losses and gradients of the trajectory's own batches at every state in `anchors`.
+    """The trajectory's own steps, each from the state in `anchors`: losses, gradients and the update taken.
 
-    `<step>/total`, `<step>/loss/<name>` and `<step>/norms` float64 [trainable parameters], the norm of each one's
-    gradient in the order of the model. Draws and batches are those of the step in the run.
+    `<step>/total`, `<step>/loss/<name>`, and as sketches (see `parity.align.sketch`) `<step>/grad/<name>` and
+    `<step>/update/<name>`, the change of a parameter. Draws, batches, rates and moments are those of the step in the
+    run; `change` is applied to the weights before they are loaded.
     """
     framework.build(settings.model, settings.options)
     groups = prepare_training(framework, settings)
-    trainable = [name for group in groups for name in group.names]
     accumulate = settings.train.accumulate
     per_epoch = data.plan.steps_per_epoch // accumulate
     arrays: State = {}
     for step in sorted({int(name.partition("/")[0]) for name in anchors}):
-        framework.load_state(change(anchors.part(f"{step}/")))
+        framework.load_state(change(anchors.part(f"{step}/state/")))
+        framework.load_optimizer_state(anchors.part(f"{step}/moments/"))
         epoch, place = divmod(step - 1, per_epoch)
         batches = data.batches(epoch + 1, place * accumulate)
         results = [
@@ -109,11 +123,13 @@ def from_anchors(
             for part in range(accumulate)
         ]
         batches.close()
-        gradients = framework.gradients()
-        norms = [norm(gradients[name]) if name in gradients else 0.0 for name in trainable]
-        framework.optimizer_step([0.0 for _ in groups], None)  # only to clear the gradients
+        gradients, before = framework.gradients(), framework.state()
+        framework.optimizer_step([group.lr * factors[step - 1] for group in groups], settings.train.clip_norm)
+        after = framework.state()
+        for name, gradient in gradients.items():
+            arrays[f"{step}/grad/{name}"] = sketch(name, gradient)
+            arrays[f"{step}/update/{name}"] = sketch(name, after[name].astype(np.float64) - before[name])
         arrays[f"{step}/total"] = np.float64(np.mean([result.total for result in results]))
         for name in results[0].losses:
             arrays[f"{step}/loss/{name}"] = np.float64(np.mean([result.losses[name] for result in results]))
-        arrays[f"{step}/norms"] = np.array(norms, np.float64)
     return arrays

@@ -9,6 +9,7 @@ from parity.align.files import Probe, save_arrays
 from parity.align.ladder import climb
 
 STEPS = 5
+ANCHORS = 3
 GRADIENT = {"stem.weight": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), "stem.bias": np.float32([1e-9, -2e-9])}
 DETECTIONS = {
     "boxes": np.float32([[10, 10, 50, 50], [20, 20, 90, 60], [5, 5, 8, 8]]),
@@ -91,11 +92,14 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         "batches": {"0/images": np.ones((2, 3, 4, 4)), "0/sizes": np.full((2, 2), 100), "1/boxes": np.ones((3, 4))},
         "eval": layers(fed) | outputs | queries | found,
         "train": {"loss/loss_box": np.float32(1.0), "total": np.float32(3.0), "layer/decoder.enc_score_head": SCORES}
-        | {"lr": np.float64([[0.1], [0.2]])} | queries | match | step,
+        | {"lr": np.float64([[0.1, 0.2]] * ANCHORS)} | queries | match | step,
     }  # fmt: skip
     average = outputs | queries | {"layer/decoder.enc_score_head": SCORES}
     arrays["average"] = {name: array.copy() for name, array in average.items()}
-    arrays["anchors"] = {"1/total": np.float64(3.0), "1/loss/loss_box": np.float64(1.0), "1/norms": np.float64([3, 4])}
+    arrays["anchors"] = {}
+    for anchor in range(1, ANCHORS + 1):
+        arrays["anchors"] |= {f"{anchor}/total": np.float64(3.0), f"{anchor}/loss/loss_box": np.float64(1.0)}
+        arrays["anchors"] |= {f"{anchor}/{kind}/stem.weight": np.float64([3, -4]) for kind in ("grad", "update")}
     arrays["final"] = {name: array.copy() for name, array in found.items()}
     arrays["nudged"] = {name: array.copy() for name, array in arrays["train"].items()}
     about = {
@@ -105,7 +109,7 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         "variant": "tiny",
         "config": {"train": {"epochs": 3, "loss_weights": {"bbox": 5.0}}},
         "own_config": {},
-        "settings": {"images": 2, "steps": STEPS, "trajectory": 2},
+        "settings": {"images": 2, "steps": STEPS, "trajectory": ANCHORS},
         "tensors": {"stem.weight": "parameter [2, 2]", "block.norm.weight": "parameter [3]"}
         | {"block.norm.running_mean": "buffer [3]", "block.norm.running_var": "buffer [3]"},
         "groups": [{"names": ["stem.weight"], "lr": 0.1, "weight_decay": 0.0}],
@@ -116,8 +120,9 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         "batches_sha256": ["a", "b"],
         "weights": {"tensors": 4, "changed_by_loading": [], "changed_by_pkl": []}
         | {f"{name}_sha256": "w" for name in ("file", "state", "pkl")},
-        "trajectory": {"total": [3.0, 2.9], "grad_norm": [1.0, 1.0], "clip": [1.0, 1.0]},
-        "shadow": {"total": [3.0, 2.9]},
+        "trajectory": {"total": [3.0] * ANCHORS, "grad_norm": [1.0] * ANCHORS, "clip": [1.0] * ANCHORS}
+        | {"lr": [[0.1, 0.2] for _ in range(ANCHORS)]},
+        "shadow": {"total": [3.0] * ANCHORS},
         "evaluation": {"weights_sha256": "f", "images": 4, "metrics": {"AP": 0.25, "AP50": 0.5}},
     }
     for name, change in changes.items():

@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from fake_probe import STEPS, drop, failed, judged, probe, put, scale
+from fake_probe import ANCHORS, STEPS, drop, failed, judged, probe, put, scale
 
-from parity.align.files import Probe, save_arrays
+from parity.align.files import Probe
 from parity.align.ladder import climb, failures, summary
 from parity.errors import UserError
 
@@ -14,7 +14,7 @@ def test_equal_probes_pass_every_rung(tmp_path):
     assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 11
     assert (alignment["verdict"], alignment["passed"]) == ("pass", True)
     assert alignment["first_divergence"] is None
-    assert alignment["trajectory"]["relative_difference"] == [0.0, 0.0]
+    assert alignment["trajectory"]["relative_difference"] == [0.0] * ANCHORS
     assert failures(alignment) == []
     assert len(summary(alignment)) == 12
     assert all(rung["compared"] == rung["expected"] != {} for rung in alignment["rungs"])
@@ -55,8 +55,9 @@ def test_one_framework_alone_is_not_compared(tmp_path):
         (7, "decay stem.weight", {"train": scale("decay/stem.weight", 0)}),
         (7, "evaluated with the average: pred_logits", {"average": scale("output/pred_logits", 1.001)}),
         (7, "step0/buffer norm.running_mean[1]", {"train": scale("step0/buffer/norm.running_mean", 1.5, 1)}),
-        (8, "learning rate[1, 0]", {"train": scale("lr", 1 + 1e-12, 1)}),
-        (9, "step 2 of 2", {"about": put(("trajectory", "total"), [3.0, 2.91])}),
+        (8, "learning rate[1, 1]", {"train": scale("lr", 1 + 1e-12, 1)}),
+        (8, "two's optimiser was given[1, 0]", {"about": put(("trajectory", "lr", 1, 0), 0.11)}),
+        (9, "step 2 of 3", {"about": put(("trajectory", "total"), [3.0, 3.01, 3.0])}),
         (10, "AP 0.25000 and 0.26000", {"about": put(("evaluation", "metrics", "AP"), 0.26)}),
         (10, "different weights", {"about": put(("evaluation", "weights_sha256"), "g")}),
     ],
@@ -79,7 +80,7 @@ def test_what_is_not_finite_fails_and_can_be_written(tmp_path):
         for name in ("layer/stem", "layer/stem@fed"):
             arrays[name] = arrays[name] * np.float32(np.nan)
 
-    alignment = judged(tmp_path, eval=broken, about=put(("trajectory", "total"), [0.0, 1.0]))
+    alignment = judged(tmp_path, eval=broken, about=put(("trajectory", "total"), [0.0, 1.0, 3.0]))
     assert failed(alignment) == [3, 9]
     assert alignment["first_divergence"]["module"] == "stem"
     json.dumps(alignment, allow_nan=False)
@@ -172,52 +173,6 @@ def test_detections_that_are_not_there_are_not_compared(tmp_path):
     none = {"eval": nothing, "final": nothing}
     rung = judged(tmp_path, none, **none)["rungs"][4]
     assert (rung["verdict"], rung["where"]) == ("incomplete", "neither framework detects anything on these images")
-
-
-def test_a_step_from_the_same_weights_has_to_agree(tmp_path):
-    alignment = judged(tmp_path, anchors=scale("1/total", 1.002))
-    assert failed(alignment) == [9]
-    assert "step 1 from the same weights: total 3 and 3.006" in failures(alignment)[0]
-    assert alignment["trajectory"]["anchors"]["relative_difference"] == pytest.approx([0.002])
-    assert failed(judged(tmp_path / "2", anchors=scale("1/norms", 1.01, 1))) == [9]
-
-
-@pytest.mark.parametrize(
-    ("norms", "verdict", "where"),
-    [
-        ((1.0, 1.004), "pass", ""),
-        ((1.0, 1.006), "fail", "step 2: gradient norms"),
-        ((1.004, 1.004), "fail", "median over steps"),
-    ],
-    ids=["a kink at one step", "more than a kink does", "at every step"],
-)
-def test_gradients_may_differ_at_a_step_as_a_kink_does_but_not_at_most_steps(tmp_path, norms, verdict, where):
-    def two(*factors):
-        def change(arrays):
-            arrays |= {"2/total": np.float64(2.9), "2/loss/loss_box": np.float64(1.0)}
-            arrays |= {f"{step}/norms": np.float64([3, 4]) * factor for step, factor in enumerate(factors, start=1)}
-
-        return change
-
-    a, b = probe(tmp_path / "a", "one", anchors=two(1, 1)), probe(tmp_path / "b", "two", True, anchors=two(*norms))
-    save_arrays(a / "nudged_anchors.npz", {"1/norms": np.float64([3, 4]) * 1.001, "2/norms": np.float64([3, 4])})
-    rung = climb(Probe(a), Probe(b))["rungs"][9]
-    assert rung["verdict"] == verdict
-    assert where in "".join(rung["details"].get("failures", []))
-
-
-def test_a_framework_that_does_not_repeat_itself_is_named(tmp_path):
-    alignment = judged(tmp_path, {"anchors": scale("1/total", 1.01)}, anchors=scale("1/total", 1.01))
-    assert "one does not repeat its own loss from the weights it had" in failures(alignment)[0]
-
-
-@pytest.mark.parametrize(("shadow", "verdict"), [([3.0, 2.9], "fail"), ([3.0, 2.8], "pass")])
-def test_a_trajectory_may_part_as_far_as_the_framework_from_itself(tmp_path, shadow, verdict):
-    first = {"about": put(("shadow", "total"), shadow)}
-    alignment = judged(tmp_path, first, about=put(("trajectory", "total"), [3.0, 2.85]))
-    assert alignment["rungs"][9]["verdict"] == verdict
-    assert alignment["trajectory"]["limit"] == 1e-3
-    assert alignment["trajectory"]["relative_difference"] == pytest.approx([0, 0.05 / 2.9])
 
 
 def test_what_is_no_probe_is_refused_in_one_line(tmp_path):

@@ -1,0 +1,157 @@
+"""Part of rung 9: steps of the training that both frameworks take from the same states, the first one's.
+
+The free runs are chaotic; these steps are not. At each anchor losses, gradients and the updates taken are compared.
+The last two as sketches (see `parity.align.sketch`), which see a wrong sign where a norm does not.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from parity.align.compare import relative
+from parity.align.files import Probe
+from parity.align.result import Rung
+from parity.align.tolerances import TOLERANCES
+
+CONFIDENCE = 0.95
+
+
+def steps_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
+    """The anchors' steps, counted from 1."""
+    return sorted({int(name.partition("/")[0]) for name in arrays})
+
+
+def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[str, list[float]]:
+    """Judge the anchors; returns the curves for the figure.
+
+    As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
+    what rounding does at that parameter: one unit's kink at one step is no mistake. Losses have no kinks that jump, so
+    every one of them counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
+    """
+    found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
+    if first.anchors is None or second.anchors is None:
+        rung.problem("steps from the same state: missing")
+        return found
+    steps = steps_of(first.anchors)
+    shared = [step for step in steps if f"{step}/total" in second.anchors]
+    rung.count("anchors", len(steps), len(shared))
+    for step in sorted(set(steps) ^ set(steps_of(second.anchors))):
+        rung.problem(f"step {step} from the same state: only one framework took it")
+    for step in shared:
+        if relative(totals[step - 1], float(first.anchors[f"{step}/total"])) > TOLERANCES["repeat"].limit:
+            rung.problem(f"step {step}: {first.framework} does not repeat its own loss from the weights it had")
+    _losses(rung, first, second, shared)
+    own = first.nudged_anchors
+    for kind, quantity in (("grad", "anchor gradient"), ("update", "anchor update")):
+        differences = sketches(first.anchors, second.anchors, shared, kind)
+        drift = sketches(first.anchors, own, shared, kind) if own is not None else {}
+        expected = {n for p in (first, second) for step in shared for n in p.anchors.under(f"{step}/{kind}/")}
+        zero = {name for name in expected if name not in differences}
+        for name in sorted(zero):
+            if any((f"{s}/{kind}/{name}" in first.anchors) != (f"{s}/{kind}/{name}" in second.anchors) for s in shared):
+                rung.problem(f"from the same state: {name} has a {kind} in one framework only")
+        rung.count(f"{kind}s at the anchors", len(expected), len(differences) + len(zero))
+        for name, values in differences.items():
+            limit = TOLERANCES[quantity].widened([float(np.median(drift[name]))] if name in drift else ()).limit
+            rung.number(float(np.median(values)), limit, "relative L2", f"{kind} of {name}, median over the anchors")
+        if kind == "grad":
+            for step in shared:
+                at = sketches(first.anchors, second.anchors, [step], kind)
+                found["gradient"].append(float(np.median([v[0] for v in at.values()])) if at else 0.0)
+    found["steps"] = shared
+    found["relative_difference"] = [
+        relative(*(float(probe.anchors[f"{step}/total"]) for probe in (first, second))) for step in shared
+    ]
+    rung.details["anchors"] = (
+        {key: max(found[key]) for key in ("relative_difference", "gradient")} if found["steps"] else {}
+    )
+    rung.details["lean"] = leans = {
+        "loss": lean([_signed(first.anchors, second.anchors, step) for step in shared]),
+        "update along the gradient": lean([_along(first.anchors, second.anchors, step) for step in shared]),
+    }
+    for name, value in leans.items():
+        if value and not value["low"] <= 0 <= value["high"]:
+            where = f"the frameworks lean to one side: {name} {value['mean']:+.1e} on average over the anchors"
+            rung.number(abs(value["mean"]), TOLERANCES["lean"].limit, "signed mean", where)
+    return found
+
+
+def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
+    own, drift = first.nudged_anchors, []
+    names = {
+        n
+        for p in (first, second)
+        for s in steps
+        for n in p.anchors.under(f"{s}/")
+        if n.split("/")[0] in ("total", "loss")
+    }
+    if own is not None:
+        drift = [
+            relative(float(first.anchors[f"{s}/{n}"]), float(own[f"{s}/{n}"]))
+            for s in steps
+            for n in names
+            if f"{s}/{n}" in own
+        ]
+    limit = TOLERANCES["anchor"].widened(drift).limit
+    usual = TOLERANCES["anchor median"].widened([float(np.median(drift))] if drift else ()).limit
+    for name in sorted(names):
+        values = []
+        for step in steps:
+            sides = [probe.anchors.get(f"{step}/{name}") for probe in (first, second)]
+            rung.count("losses at the anchors", 1, all(side is not None for side in sides))
+            if any(side is None for side in sides):
+                rung.problem(f"step {step} from the same state: only one framework computes {name}")
+                continue
+            a, b = map(float, sides)
+            values.append(relative(a, b))
+            where = f"step {step} from the same state: {name} {a:.8g} and {b:.8g}"
+            rung.number(values[-1], limit, "relative", where)
+        if values:
+            rung.number(float(np.median(values)), usual, "relative", f"{name}, median over the anchors")
+
+
+def sketches(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], steps: list[int], kind: str
+) -> dict[str, list[float]]:
+    """Relative differences of the sketches, by parameter. What is zero on paper in both is left out."""
+    found: dict[str, list[float]] = {}
+    for step in steps:
+        names = first.under(f"{step}/grad/")
+        norms = {name: float(np.linalg.norm(first[key])) for name, key in names.items()}
+        floor = TOLERANCES["zero gradient"].limit * max(norms.values(), default=0.0)
+        for name, size in norms.items():
+            key = f"{step}/{kind}/{name}"
+            if size <= floor or key not in second:
+                continue
+            a, b = first[key], second[key]
+            if a.shape == b.shape:
+                difference, whole = float(np.linalg.norm(b - a)), float(np.linalg.norm(a))
+                found.setdefault(name, []).append(0.0 if difference == 0 else difference / whole if whole else np.inf)
+    return found
+
+
+def lean(values: list[float]) -> dict[str, Any] | None:
+    """Mean of signed relative differences with its interval; None for fewer than three."""
+    if len(values) < 3:
+        return None
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(values) - 1)) * error
+    return {"mean": mean, "low": mean - reach, "high": mean + reach, "n": len(values)}
+
+
+def _signed(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int) -> float:
+    a, b = float(first[f"{step}/total"]), float(second[f"{step}/total"])
+    return (b - a) / a if a else 0.0
+
+
+def _along(first: Any, second: Mapping[str, np.ndarray], step: int) -> float:
+    """How much further the second framework goes along the first one's gradient, relative to the first."""
+    length = more = 0.0
+    for name, key in first.under(f"{step}/grad/").items():
+        update = f"{step}/update/{name}"
+        if update in second and second[update].shape == first[update].shape:
+            length += float(first[key] @ first[update])
+            more += float(first[key] @ (second[update] - first[update]))
+    return more / length if length else 0.0

@@ -1,0 +1,104 @@
+"""Steps of the training from the same states: losses, sketches of gradients and updates, and no lean to one side."""
+
+import numpy as np
+import pytest
+from fake_probe import ANCHORS, failed, judged, probe, put, scale
+
+from parity.align.files import Probe, save_arrays
+from parity.align.ladder import climb, failures
+from parity.align.rungs.anchors import lean
+from parity.align.rungs.training import free_limits
+from parity.align.sketch import sketch
+
+
+def every(kind: str, factor):
+    """The sketches of one kind multiplied at all anchors."""
+    names = [f"{step}/{kind}/stem.weight" for step in range(1, ANCHORS + 1)]
+    return lambda arrays: [scale(name, factor)(arrays) for name in names]
+
+
+def test_a_sketch_is_linear_keeps_norms_and_sees_signs_and_places():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 300, 40))
+    assert np.allclose(sketch("w", a) + sketch("w", b), sketch("w", a + b))
+    assert np.linalg.norm(sketch("w", a)) == pytest.approx(np.linalg.norm(a), rel=0.3)
+    flipped = a.copy()
+    flipped[7, 7] *= -1
+    assert np.abs(sketch("w", flipped) - sketch("w", a)).max() == pytest.approx(2 * abs(a[7, 7]))
+    assert not np.allclose(sketch("w", a.reshape(40, 300).T), sketch("w", a))
+    assert not np.allclose(sketch("v", a), sketch("w", a))
+    assert sketch("bias", np.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_a_loss_at_one_anchor_has_to_agree(tmp_path):
+    alignment = judged(tmp_path, anchors=scale("1/loss/loss_box", 1.0005))
+    assert failed(alignment) == [9]
+    assert "step 1 from the same state: loss/loss_box 1 and 1.0005" in failures(alignment)[0]
+
+
+def test_losses_a_little_off_at_every_anchor_fail(tmp_path):
+    """A wrong epsilon in the inverse sigmoid moved them by 8e-6; clean runs differ by 1e-7."""
+    names = [f"{step}/loss/loss_box" for step in range(1, ANCHORS + 1)]
+    alignment = judged(tmp_path, anchors=lambda arrays: [scale(name, 1 + 8e-6)(arrays) for name in names])
+    assert "loss/loss_box, median over the anchors" in failures(alignment)[0]
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("grad", -1), ("update", -1), ("grad", 1.001), ("update", [1, 1.01])])
+def test_gradients_and_updates_have_to_agree_and_not_only_their_norms(tmp_path, kind, factor):
+    alignment = judged(tmp_path, anchors=every(kind, factor))
+    assert failed(alignment) == [9]
+    told = alignment["rungs"][9]["details"]["failures"]
+    assert f"{kind} of stem.weight, median over the anchors" in told
+
+
+def test_a_kink_at_one_anchor_is_excused(tmp_path):
+    assert failed(judged(tmp_path, anchors=scale("2/grad/stem.weight", 1.01))) == []
+
+
+def test_a_parameter_may_differ_as_far_as_rounding_moves_it(tmp_path):
+    a, b = probe(tmp_path / "a", "one"), probe(tmp_path / "b", "two", True, anchors=every("grad", 1.002))
+    assert climb(Probe(a), Probe(b))["rungs"][9]["verdict"] == "fail"
+    moved = dict(Probe(a).anchors)
+    every("grad", 1.0005)(moved)
+    save_arrays(a / "nudged_anchors.npz", moved)
+    assert climb(Probe(a), Probe(b))["rungs"][9]["verdict"] == "pass"
+
+
+def test_an_anchor_on_one_side_only_is_named(tmp_path):
+    def without(arrays):
+        for name in [name for name in arrays if name.startswith("3/")]:
+            del arrays[name]
+
+    alignment = judged(tmp_path, anchors=without)
+    assert "step 3 from the same state: only one framework took it" in failures(alignment)[0]
+    assert (alignment["rungs"][9]["expected"]["anchors"], alignment["rungs"][9]["compared"]["anchors"]) == (3, 2)
+
+
+def test_a_lean_to_one_side_is_found_and_told_with_its_interval(tmp_path):
+    assert lean([1e-6, 3e-6]) is None
+    found = lean([2e-5, 2.2e-5, 1.8e-5])
+    assert found["mean"] == pytest.approx(2e-5) and 0 < found["low"] < 2e-5 < found["high"]
+    assert lean([1e-5, -1e-5, 1e-6])["low"] < 0
+    names = [f"{step}/total" for step in range(1, ANCHORS + 1)]
+    alignment = judged(tmp_path, anchors=lambda arrays: [scale(name, 1 + 5e-5)(arrays) for name in names])
+    told = "".join(alignment["rungs"][9]["details"]["failures"])
+    assert "the frameworks lean to one side: loss +5.0e-05" in told
+
+
+def test_a_framework_that_does_not_repeat_itself_is_named(tmp_path):
+    alignment = judged(tmp_path, {"anchors": scale("1/total", 1.01)}, anchors=scale("1/total", 1.01))
+    assert "one does not repeat its own loss from the weights it had" in failures(alignment)[0]
+
+
+@pytest.mark.parametrize(("shadow", "verdict"), [([3.0, 3.0, 3.0], "fail"), ([3.0, 2.9, 3.0], "pass")])
+def test_a_trajectory_may_part_as_far_as_the_framework_from_itself(tmp_path, shadow, verdict):
+    first = {"about": put(("shadow", "total"), shadow)}
+    alignment = judged(tmp_path, first, about=put(("trajectory", "total"), [3.0, 2.95, 3.0]))
+    assert alignment["rungs"][9]["verdict"] == verdict
+    assert alignment["trajectory"]["limit"] == 1e-3
+    assert alignment["trajectory"]["relative_difference"] == pytest.approx([0, 0.05 / 3, 0])
+
+
+def test_what_the_shadow_does_later_counts_only_once_it_has_left_rounding():
+    assert free_limits([1e-7, 1e-7, 0.1], 3) == pytest.approx([1e-3, 1e-3, 0.3])
+    assert free_limits([1e-7, 1e-5, 0.1], 3) == pytest.approx([1e-3, 0.3, 0.3])
