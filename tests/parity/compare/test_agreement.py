@@ -1,0 +1,40 @@
+"""Partners of detections in two lists, and what has none."""
+
+import numpy as np
+import pytest
+
+from parity.compare.agreement import agreement, box_iou, partners
+
+
+def entry(image, category, box, score):
+    return {"image_id": image, "category_id": category, "bbox": box, "score": score}
+
+
+def test_equal_lists_agree_whatever_their_order():
+    first = [entry(1, 1, [0, 0, 10, 10], 0.9), entry(1, 1, [5, 0, 10, 10], 0.8), entry(2, 3, [1, 1, 4, 4], 0.7)]
+    found = agreement(first, first[::-1], 2)
+    assert (found.matched, found.first_only, found.second_only, found.score, found.box) == (3, 0, 0, 0.0, 0.0)
+
+
+def test_differences_of_partners_and_what_has_none():
+    first = [entry(1, 1, [0, 0, 10, 10], 0.9), entry(1, 1, [50, 50, 5, 5], 0.4)]
+    second = [entry(1, 1, [0, 0.5, 10, 10], 0.7), entry(1, 2, [50, 50, 5, 5], 0.4), entry(2, 1, [0, 0, 10, 10], 0.9)]
+    found = agreement(first, second, 2)
+    assert (found.matched, found.first_only, found.second_only) == (1, 1, 2)
+    assert found.score == pytest.approx(0.2) and found.box == 0.5
+    assert "1 in torch only, 2 in jittor only" in found.line("torch", "jittor")
+
+
+def test_nothing_found_is_no_agreement():
+    assert "nothing was compared" in agreement([], [], 5).line("torch", "jittor")
+
+
+def test_pairs_are_chosen_together_not_one_by_one():
+    """Greedy pairing by the first list would leave the second box without its only partner."""
+    first, second = [[0, 0, 10, 10], [2, 0, 10, 10]], [[1.2, 0, 10, 10], [-3, 0, 10, 10]]
+    assert sorted(partners(first, second)) == [(0, 1), (1, 0)]
+
+
+def test_iou_of_known_boxes():
+    boxes = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [0, 0, 0, 0]])
+    assert box_iou(boxes, boxes) == pytest.approx(np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]]))
