@@ -5,6 +5,8 @@
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
+# make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
+#                 or VARIANT=... WEIGHTS=file instead of RUN
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
 # make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
@@ -25,7 +27,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
+.PHONY: report test lint align detect preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -62,6 +64,15 @@ preview: workflow-env
 overfit: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/overfit/$(MODEL)/report.md --configfile config/presets/overfit20.yaml $(ARGS)
 	@$(WORKFLOW)/python workflow/scripts/show_overfit.py results/overfit/$(MODEL)/comparison.json
+
+OUT ?= detected
+FRAMEWORKS ?= torch
+CONF ?= 0.5
+
+detect: envs
+	@test -n "$(SOURCE)" || { echo "SOURCE= is empty, expected an image, a folder, a pattern, a video or a camera's number" >&2; exit 2; }
+	@"$(WORKFLOW)/python" workflow/scripts/detect.py --frameworks "$(FRAMEWORKS)" --out "$(OUT)" -- --conf "$(CONF)" --source $(SOURCE) \
+		$(if $(RUN),--run "$(RUN)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(RUN),,--model "$(MODEL)" $(if $(VARIANT),--variant "$(VARIANT)"))
 
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }

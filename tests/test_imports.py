@@ -55,7 +55,7 @@ FLOORS = (
     {"data"},
     {"weights"},
     {"train"},
-    {"align", "measure"},
+    {"align", "measure", "detect"},
     {"compare"},
     {"logs"},
     {"report"},

@@ -79,7 +79,7 @@ class Work:
 
     def __init__(self, framework: Framework, detector: Detector, out: Path, conf: float):
         self.framework, self.detector, self.out, self.conf = framework, detector, out, conf
-        self.preprocess = make_preprocess(detector.config.preprocess)
+        self.preprocess = make_preprocess(detector.config.preprocess.plain())
         self.images: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.complaints: dict[str, None] = {}

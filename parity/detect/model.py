@@ -1,4 +1,4 @@
-"""A trained model made ready to detect: that of a run's folder, or of a weight file with its model and variant named."""
+"""A trained model made ready to detect: that of a run, or of a weight file with its model and variant named."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from parity.config.layers import read_yaml
 from parity.config.model import ModelConfig
-from parity.config.resolve import ROOT, model_config
+from parity.config.models import ROOT, model_config
 from parity.config.run import load_run
 from parity.data.coco import label_map
 from parity.errors import UserError

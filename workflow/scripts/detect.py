@@ -1,10 +1,9 @@
 """Detection on the user's own images, in one framework or in several that are then set side by side.
 
-    python workflow/scripts/detect.py --frameworks torch,jittor --out detected -- --run results/nanodet/runs/torch/... \\
-        --source photos/
+    python workflow/scripts/detect.py --frameworks torch,jittor --out detected -- --run FOLDER --source photos/
 
-What stands behind `--` goes to the verb `detect` of each framework (`python -m torch_impl detect --help`). One framework
-writes straight into the folder; several write into a folder each, and the drawn pictures are put side by side.
+What stands behind `--` goes to the verb `detect` of each framework (`python -m torch_impl detect --help`). One
+framework writes straight into the folder. Two write into a folder each, and the drawn pictures are put side by side.
 """
 
 import argparse
@@ -36,7 +35,7 @@ def call(framework: str, out: Path, arguments: list[str]) -> int:
 
 
 def side_by_side(out: Path, first: str, second: str) -> str:
-    """Join the pictures of two frameworks, write the first one's detections.json and what differs; returns a sentence."""
+    """Join the pictures of two frameworks; write the first one's detections and what differs. Returns a line."""
     about = {name: read_json(out / name / "images.json") for name in (first, second)}
     found = {name: read_json(out / name / "detections.json") for name in (first, second)}
     drawn = {name: {i["file_name"]: i.get("drawn") for i in about[name]["images"]} for name in about}
