@@ -30,6 +30,7 @@ SETTINGS = {
     "gdb_path": "",
     "log_silent": "1",
 }
+TRIED = "PARITY_JITTOR_STARTS"  # how often this process has been started anew
 ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name Jittor looks for; what lies there is oneDNN 2.6 from the wheels
 
 
@@ -105,21 +106,38 @@ def compiler_version() -> str:
     return f"{jt.compiler.cc_type} {run.stdout.strip()}"
 
 
+def _again() -> None:
+    """Start this process anew, as Jittor asks when it finds its helper library compiled for another path or compiler.
+
+    Left alone, the process would end with exit code 0 and no work done.
+    """
+    tried = int(os.environ.get(TRIED, "0"))
+    if tried >= 3:
+        raise RuntimeError("Jittor asks to be started again after each of three starts; delete its folder in .cache")
+    os.environ[TRIED] = str(tried + 1)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _import():
     if lack := compiler.lacking():
         raise UserError(lack)
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    user_home = os.environ.get("HOME")
+    user_home, ended = os.environ.get("HOME"), False
     os.environ["HOME"] = str(HOME)
     os.environ.pop("JITTOR_HOME", None)
     try:
         link_onednn()
         warm()
         import jittor
+    except SystemExit:  # "jit_utils updated, please rerun your command", with exit code 0
+        ended = True
     finally:
         if user_home is not None:
             os.environ["HOME"] = user_home
+    if ended:
+        _again()
+    os.environ.pop(TRIED, None)
     for flag, path in tool_paths().items():
         setattr(jittor.flags, flag, path)
     return jittor

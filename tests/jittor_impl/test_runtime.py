@@ -110,3 +110,30 @@ def test_without_a_compiler_a_verb_ends_with_one_line(tmp_path):
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.returncode == 2
     assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("g++ is not on PATH; Jittor compiles")
+
+
+FAKE = """
+import os, sys
+count = {counter!r}
+n = int(open(count).read()) if os.path.exists(count) else 0
+open(count, "w").write(str(n + 1))
+if n < {ends}:
+    sys.exit(0)
+flags = __import__("types").SimpleNamespace()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "status", "said"), [(0, 0, "done"), (2, 0, "done"), (9, 1, "asks to be started again")]
+)
+def test_an_import_that_ends_the_process_starts_it_anew(tmp_path, ends, status, said):
+    """Jittor ends with exit code 0 and no work done when it has compiled its helper library once more."""
+    (tmp_path / "jittor").mkdir()
+    (tmp_path / "jittor/__init__.py").write_text(FAKE.format(counter=str(tmp_path / "count"), ends=ends))
+    (tmp_path / ".cache/jittor").mkdir(parents=True)
+    (tmp_path / f".cache/jittor/ready-{Path(sys.prefix).name}").touch()
+    variables = os.environ | {"PARITY_JITTOR_HOME": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{runtime.ROOT}"}
+    command = [sys.executable, "-c", "from jittor_impl import runtime; print('done')"]
+    run = subprocess.run(command, capture_output=True, text=True, env=variables)
+    assert run.returncode == status and said in run.stdout + run.stderr
+    assert int((tmp_path / "count").read_text()) == min(ends, 3) + 1
