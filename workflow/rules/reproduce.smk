@@ -71,12 +71,11 @@ rule reproduce_data:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
-        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
         images=["--images", ASKED.images] if ASKED.images else [],
     message:
         "Choosing the images of val2017."
     shell:
-        "{params.job} {log:q} {params.script:q} data --coco {ASKED.coco:q} {params.images:q} --out {VAL:q}"
+        "{params.job} {log:q} reproduce.py data --coco {ASKED.coco:q} {params.images:q} --out {VAL:q}"
 
 
 rule reproduce_source:
@@ -89,12 +88,11 @@ rule reproduce_source:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
-        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
         given=given_weights,
     message:
         "Looking for the released weights of {wildcards.model} {wildcards.variant}."
     shell:
-        "{params.job} {log:q} {params.script:q} take --model {wildcards.model} --variant {wildcards.variant}"
+        "{params.job} {log:q} reproduce.py take --model {wildcards.model} --variant {wildcards.variant}"
         " --folder {ASKED.folder:q} {params.given:q} --out {output:q}"
 
 
@@ -162,13 +160,12 @@ rule reproduce_predict:
         mem_mb=memory(4000),
     params:
         job=lambda w: job(w.framework),
-        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
         threads=config["threads"],
         device=config["device"].partition(":")[0],
     message:
         "Detecting with the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
     shell:
-        "{params.job} {log:q} {params.script:q} run --model {wildcards.model} --variant {wildcards.variant}"
+        "{params.job} {log:q} reproduce.py run --model {wildcards.model} --variant {wildcards.variant}"
         " --framework {wildcards.framework} --weights {input.weights:q} --data {VAL:q} --device {params.device}"
         " --threads {params.threads} --out {output.config:q}"
         " && {params.job} --device {resources.device} --threads {params.threads} {log:q}"
@@ -191,13 +188,12 @@ rule reproduce_report:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
-        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
         device=config["device"].partition(":")[0],
         pairs=lambda w, input: [f"{name}={path}" for name, path in zip(FRAMEWORKS, input.detections)],
     message:
         "Setting {wildcards.model} {wildcards.variant} beside what was published."
     shell:
-        "{params.job} {log:q} {params.script:q} report --model {wildcards.model} --variant {wildcards.variant}"
+        "{params.job} {log:q} reproduce.py report --model {wildcards.model} --variant {wildcards.variant}"
         " --data {VAL:q} --device {params.device} --weights-report {input.weights:q} --out {output.markdown:q}"
         " {params.pairs:q}"
 
@@ -231,8 +227,7 @@ rule zoo_report:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
-        script=os.path.relpath(ROOT / "workflow/scripts/reproduce.py"),
     message:
         "The table over all released checkpoints: {output}"
     shell:
-        "{params.job} {log:q} {params.script:q} zoo --folder {ASKED.folder:q} --out {output:q} {input.results:q}"
+        "{params.job} {log:q} reproduce.py zoo --folder {ASKED.folder:q} --out {output:q} {input.results:q}"
