@@ -3,7 +3,6 @@
 A file is either as it was or complete, whatever happens in between: killed, out of space, or without power.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -63,25 +62,32 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     The kernel gives the lock back when its holder ends, however it ends; the file `.lock` that stays means nothing.
     Forked children have no part in it: compilers that outlive a killed training must not keep its folder.
     """
+    from filelock import FileLock, Timeout  # only who trains needs it; this module also runs without packages
+
     folder = Path(folder)
+    # A soft lock, which the library falls back to where a file system has none, would outlive a killed holder.
+    options = {"blocking": False, "preserve_lock_file": True, "fallback_to_soft": False}
+    lock = FileLock(folder / LOCK, on_acquired=_sign, **options)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / LOCK, "a+")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            handle.seek(0)
-            who = handle.read(20).strip()
-            raise UserError(
-                f"{folder}: another training is at work here (process {who or 'unknown'}); wait for it or stop it"
-            ) from error
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
+        lock.acquire()
+    except Timeout as error:
+        who = (folder / LOCK).read_text(errors="replace").strip()
+        raise UserError(
+            f"{folder}: another training is at work here (process {who or 'unknown'}); wait for it or stop it"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise UserError(f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _sign(descriptor: int) -> None:
+    """Write who holds a lock into its file."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -135,10 +141,14 @@ def file_sha256(path: str | os.PathLike) -> str:
     return sha.hexdigest()
 
 
-def leaves(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """(dotted path, value) of everything in a JSON-able value that is no container; an empty container is a value."""
+def leaves(value: Any, prefix: str = "", whole_lists: bool = False) -> list[tuple[str, Any]]:
+    """(dotted path, value) of everything in a JSON-able value that is no container; an empty container is a value.
+
+    `whole_lists`: a list is a value as well.
+    """
     if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in leaves(value[key], f"{prefix}.{key}" if prefix else str(key))]
-    if isinstance(value, list) and value:
+        places = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
+        return [leaf for key, place in places.items() for leaf in leaves(value[key], place, whole_lists)]
+    if isinstance(value, list) and value and not whole_lists:
         return [leaf for i, item in enumerate(value) for leaf in leaves(item, f"{prefix}[{i}]")]
     return [(prefix, value)]

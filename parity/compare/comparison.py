@@ -14,7 +14,6 @@ from typing import Any
 from parity.errors import UserError
 from parity.files import read_json
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 PROFILE_ORDER = ("torch", "jittor", "jittor-stock")
 DEFAULT_MARGINS = {"ap": 1.0, "latency": 0.05}
 

@@ -115,8 +115,7 @@ class YoloSource(Section):
 
     root: str | None = Field(
         None,
-        description="Folder of the dataset; every path in data.yaml is relative to it, and `path` there does not"
-        " count.",
+        description="Folder of the dataset; every path in data.yaml has to end inside it.",
     )
     file: str = Field("data.yaml", description="The file that names splits and classes.")
     train_images: int | None = Field(None, ge=1, description=TRAIN_IMAGES)

@@ -3,7 +3,8 @@
 GFocalV2 resizes with `cv2.resize(INTER_LINEAR)`, NanoDet-Plus with `cv2.warpPerspective(INTER_LINEAR)`. Neither is
 Pillow's BILINEAR, which averages when it shrinks. OpenCV computes them in fixed point, so equal integers here are equal
 bytes there: `resize_linear` follows modules/imgproc/src/resize.cpp (weights of 11 bits), `warp_axes` imgwarp.cpp of
-OpenCV 4 (coordinates to 1/32 pixel). Both gave the bytes of OpenCV 4.10 on every one of 60 random sizes and matrices.
+OpenCV 4 (coordinates to 1/32 pixel). The library itself would bring some 50 MB and threads of its own, beside
+those of the loader, for two functions. Both gave the bytes of OpenCV 4.10 on every one of 60 random sizes and matrices.
 """
 
 import numpy as np

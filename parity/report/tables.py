@@ -13,12 +13,13 @@ import pandas as pd
 
 from parity.align.result import Rung, coverage
 from parity.align.rungs.same_weights import judge
-from parity.compare.comparison import METRICS, Comparison, Run
+from parity.compare.comparison import Comparison, Run
 from parity.compare.findings import Findings, samples
 from parity.compare.stats import summary
 from parity.config.models import model_config, model_names, variant_names
-from parity.files import atomic
+from parity.files import atomic, leaves
 from parity.report.index import TABLES
+from parity.train.evaluate import METRICS
 
 Table = Callable[[Comparison, Findings], pd.DataFrame]
 VOC = {"AP50 VOC07": "AP50_voc07", "AP50 VOC10": "AP50_voc10"}  # row: the key in coco.json
@@ -355,7 +356,7 @@ def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     official, here = model_config(comparison.model, other).plain(), comparison.config
     rows = []
     for section in ("options", "preprocess", "train"):
-        sides = [dict(_leaves(side.get(section) or {}, section)) for side in (here, official)]
+        sides = [dict(_settings(side.get(section) or {}, section)) for side in (here, official)]
         keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if key != "options.num_classes"]
         rows += [
             (key, *(side.get(key, "–") for side in sides)) for key in keys if len({str(s.get(key)) for s in sides}) > 1
@@ -363,17 +364,13 @@ def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["setting", comparison.variant if other != comparison.variant else "here", other])
 
 
-def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested mappings."""
-    if isinstance(value, dict) and value:
-        return [
-            leaf for key, item in value.items() for leaf in _leaves(item, f"{prefix}.{key}" if prefix else str(key))
-        ]
-    return [(prefix, "null" if value is None else value)]
+def _settings(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """(dotted key, value) of everything in nested mappings, null as text."""
+    return [(key, "null" if item is None else item) for key, item in leaves(value, prefix, whole_lists=True)]
 
 
 def config(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    return pd.DataFrame(_leaves(comparison.config, "") if comparison.config else [], columns=["key", "value"])
+    return pd.DataFrame(_settings(comparison.config) if comparison.config else [], columns=["key", "value"])
 
 
 MAKE: dict[str, Table] = {

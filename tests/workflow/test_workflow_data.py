@@ -144,3 +144,24 @@ def test_ids_of_a_file_are_part_of_the_name(project):
     listed.unlink()
     run = project.snakemake("-n", TARGET, "--config", data)
     assert run.returncode == 2 and "ids.txt: cannot be read" in run.stdout
+
+
+def test_a_source_that_was_changed_makes_the_dataset_again_and_only_then(project):
+    """The stand-in makes no record of its sources, so one is put beside its dataset."""
+    root = project.folder / "mine"
+    root.mkdir()
+    (root / "train.json").write_text("{}")
+    data = "data={source: coco, name: c, num_classes: 2, coco: {root: mine}}"
+    manifest = project.folder / made(project, "--config", data)[1]
+    assert project.snakemake(str(manifest.relative_to(project.folder)), "--config", data).returncode == 0
+    kept = manifest.with_name(".sources.json")
+    about = root.joinpath("train.json").stat()
+    digest = hashlib.sha256(b"{}").hexdigest()
+    record = {"root": "mine", "answers": "first", "folders": {}}
+    kept.write_text(json.dumps(record | {"files": {"train.json": [about.st_size, about.st_mtime_ns, digest]}}))
+    assert "dataset" not in project.jobs(TARGET, "--config", data)
+    os.utime(root / "train.json", ns=(0, 0))  # touched, not changed
+    assert "dataset" not in project.jobs(TARGET, "--config", data)
+    (root / "train.json").write_text("{ }")
+    assert project.jobs(TARGET, "--config", data)["dataset"] == 1
+    assert "train.json was changed since" in project.snakemake("-n", TARGET, "--config", data).stdout
