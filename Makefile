@@ -3,6 +3,7 @@
 # make test       every test suite and the linters
 # make lint       ruff, snakefmt, snakemake --lint
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
+# make faults     planted mistakes, one by one: which rung of the ladder sees each; writes docs/faults.md
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
 # make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
@@ -27,7 +28,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align detect preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
+.PHONY: report test lint align faults detect preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -53,6 +54,9 @@ test: envs
 
 lint: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/run_tests.py lint
+
+faults: envs
+	.venvs/torch/bin/python tests/faults/plant.py --out docs/faults.md
 
 align: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/alignment/alignment.json $(ARGS)

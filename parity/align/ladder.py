@@ -104,8 +104,24 @@ def summary(alignment: dict[str, Any]) -> list[str]:
             number = f"{rung['worst']:.2e} of {rung['tolerance']:.0e} ({rung['measure']}), "
         count = f"{coverage(rung)} compared; " if rung["compared"] else ""
         lines.append(f"{rung['rung']:>2} {rung['verdict']:<12} {rung['name']}: {count}{number}{rung['where']}")
+    lines += distances(alignment)
     names = " and ".join(alignment["frameworks"])
     lines.append(f"alignment of {alignment['model']} {alignment['variant']}, {names}: {alignment['verdict']}")
+    return lines
+
+
+def distances(alignment: dict[str, Any]) -> list[str]:
+    """How far both frameworks are from float64, and the ratio of the second to the first; one line per quantity."""
+    lines = []
+    details = {
+        rung["rung"]: rung["details"].get("against_float64") or {} for rung in alignment["rungs"] if "details" in rung
+    }
+    outputs = {side: max(found.values(), default=None) for side, found in details.get(3, {}).items()}
+    gradients = {side: found["median"] for side, found in details.get(6, {}).items()}
+    for what, sides in (("raw outputs", outputs), ("gradients, median", gradients)):
+        if len(sides) == 2 and all(sides.values()):
+            (one, a), (two, b) = sides.items()
+            lines.append(f"   distance from float64, {what}: {one} {a:.1e}, {two} {b:.1e}, {b / a:.2g} times")
     return lines
 
 

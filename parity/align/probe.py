@@ -17,8 +17,8 @@ and the first framework, which the others are compared with, also
     anchor_states.npz  weights and moments before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
     nudged*.npz        gradients and anchors.npz again after the last bit of every weight was changed,
-    referee.npz        and gradients in float64: how far rounding moves this framework from itself; empty where the
-                       framework offers no float64
+    referee.npz        and gradients and raw outputs in float64: how far rounding moves this framework from itself;
+                       empty where the framework offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
 """
 
@@ -121,7 +121,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         states = Arrays(out / "states.npz")
         save_arrays(out / "nudged.npz", record_gradients(framework, settings, steps, shaken, states, nudge))
         referee = referee_of(settings, framework_class)
-        doubled = {} if referee is None else record_gradients(referee, settings, steps, shaken, states)
+        doubled = {}
+        if referee is not None:
+            referee.load_state(shaken)
+            doubled = outputs_of(referee, images) | record_gradients(referee, settings, steps, shaken, states)
         save_arrays(out / "referee.npz", doubled)
         del referee, doubled
     del arrays, passed
@@ -158,7 +161,12 @@ def _batch_arrays(batches: list[Batch]) -> dict[str, np.ndarray]:
 def with_average(framework: Framework, images: Batch) -> dict[str, np.ndarray]:
     """Raw outputs and detections while the model carries its average, and the scores that queries are picked by."""
     with framework.ema_weights():
-        arrays = trace.trace_eval(framework, images, layers=True)
+        return outputs_of(framework, images)
+
+
+def outputs_of(framework: Framework, images: Batch) -> dict[str, np.ndarray]:
+    """Raw outputs and detections, and the scores that queries are picked by."""
+    arrays = trace.trace_eval(framework, images, layers=True)
     return {n: a for n, a in arrays.items() if not n.startswith("layer/") or n == f"layer/{SCORES}"}
 
 

@@ -67,6 +67,8 @@ class NumpyFramework(Framework):
         clip = min(1.0, clip_norm / (norm + 1e-6)) if clip_norm else 1.0
         for group, lr in zip(self.groups, self.lrs, strict=True):
             for name in group.names:
+                if name not in self.grads:
+                    continue
                 self.moments[name] = (
                     np.float32(self.momentum) * self.moments[name] + np.float32(clip) * self.grads[name]
                 )

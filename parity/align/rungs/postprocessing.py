@@ -6,6 +6,8 @@ from parity.align.files import Arrays, Probe
 from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES
 
+SHORTEST_LIMIT = 100  # detections per image, of all models
+
 
 def detections(first: Probe, second: Probe) -> Rung:
     """Every detection has a partner of its label, score and box; any order.
@@ -40,7 +42,8 @@ def _partners(rung: Rung, found: Arrays, found2: Arrays, first: Probe, second: P
         if len(scores) != len(scores2):
             rung.problem(f"{when}image {i}: {len(scores)} detections and {len(scores2)}")
         free, lost = np.ones(len(scores2), bool), []
-        floor = scores.min(initial=np.inf) + score  # the last places may exchange with what was cut off
+        # Where a list is cut at its limit, the last places may exchange with what was cut off; a short list is not cut.
+        floor = scores.min() + score if len(scores) >= SHORTEST_LIMIT else -np.inf
         for k in range(len(scores)):
             far = np.abs(boxes2 - boxes[k]).max(axis=1, initial=0) / max(height, width)
             apart = np.abs(scores2 - scores[k])

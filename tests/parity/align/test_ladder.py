@@ -165,6 +165,20 @@ def test_exchanged_queries_of_different_scores_fail(tmp_path):
     assert "picked in another order for no tie: 2 ranks, image 0" in failures(alignment)[0]
 
 
+def test_the_only_detection_of_an_image_needs_a_partner_too(tmp_path):
+    """The place with the lowest score was excused, as one that a limit may have cut off."""
+
+    def single(shift):
+        def change(arrays):
+            for name in [name for name in arrays if name.startswith("detections/")]:
+                arrays[name] = arrays[name][:1] + (shift if name.endswith("labels") else 0)
+
+        return change
+
+    assert failed(judged(tmp_path / "1", {"eval": single(0)}, eval=single(0))) == []
+    assert failed(judged(tmp_path / "2", {"eval": single(0)}, eval=single(1))) == [4]
+
+
 def test_detections_that_are_not_there_are_not_compared(tmp_path):
     def nothing(arrays):
         for name in [name for name in arrays if name.startswith("detections/")]:
