@@ -116,7 +116,7 @@ def provide(data: Mapping[str, Any], say: Callable[[str], None], **options: Any)
     `parity.data.download.fetch`. Raises UserError for what cannot be fetched, verified or unpacked; nothing half is
     left at the dataset's own places, and the next call goes on where this one stopped.
     """
-    root, fetched = Path((data.get(data["source"]) or {}).get("root") or ""), []
+    root, fetched = Path((data.get(data["source"]) or {}).get("root") or "").expanduser(), []
     for name in needed(data):
         archive = _replaced(name, (data.get("archives") or {}).get(name) or {})
         if (root / archive.proof).exists():

@@ -103,3 +103,12 @@ def test_a_source_that_is_gone_and_a_dataset_without_sources_ask_for_nothing(tmp
     assert freshness.token(shapes) == freshness.FIRST == freshness.token(tmp_path / "nothing")
     (out / freshness.NAME).write_text("[]")
     assert freshness.token(out) == freshness.FIRST
+
+
+def test_a_root_in_the_home_folder_is_found(tmp_path, monkeypatch):
+    GOOD["coco"](tmp_path / "home/mine")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = settings("coco", tmp_path) | {"root": "~/mine"}
+    assert build(config, tmp_path / "out")["splits"]["train"]["images"] == 6
+    (tmp_path / "home/mine/val/11.png").unlink()
+    assert freshness.token(tmp_path / "out") != freshness.FIRST
