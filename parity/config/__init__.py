@@ -19,7 +19,7 @@ out and has no default has the type `X | None` and the default None. Then run
     python workflow/scripts/config_tables.py
 
 which writes the tables of config/README.md and the schemas anew. A key of the top level is also named in one of that
-page's comments `<!-- table: ... -->`, which say where its rows stand. What reads the key writes `run.train.epochs`. A key
-of the whole workflow that runs need as well goes into `ResolvedConfig` or `RunBase` (run.py) and is handed on in
+page's comments `<!-- table: ... -->`, which say where its rows stand. What reads the key writes `run.train.epochs`. A
+key of the whole workflow that runs need as well goes into `ResolvedConfig` or `RunBase` (run.py) and is handed on in
 `resolve.resolve`. Say in ids.py whether a result depends on it: all keys of the sections listed there count.
 """
