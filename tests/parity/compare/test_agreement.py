@@ -38,3 +38,14 @@ def test_pairs_are_chosen_together_not_one_by_one():
 def test_iou_of_known_boxes():
     boxes = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [0, 0, 0, 0]])
     assert box_iou(boxes, boxes) == pytest.approx(np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]]))
+
+
+def test_the_box_difference_is_that_of_a_corner():
+    first, second = [entry(1, 1, [10, 10, 20, 20], 0.9)], [entry(1, 1, [10, 12, 20, 21.5], 0.9)]
+    assert agreement(first, second, 1).box == 3.5
+
+
+def test_each_detection_is_used_once():
+    twice = [entry(1, 1, [0, 0, 10, 10], 0.9), entry(1, 1, [0, 0, 10, 10], 0.8)]
+    found = agreement(twice, twice[:1], 1)
+    assert (found.matched, found.first_only) == (1, 1)

@@ -5,37 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from parity.compare.reproduce import agreement, reproduce
+from parity.compare.reproduce import reproduce
 
 
 def one(image=1, category=1, box=(10.0, 10.0, 20.0, 20.0), score=0.9) -> dict:
     return {"image_id": image, "category_id": category, "bbox": list(box), "score": score}
-
-
-def test_equal_detections_agree_exactly():
-    found = [one(), one(image=2), one(category=3, score=0.3)]
-    assert agreement(found, found[::-1]) == {"from_score": 0.05, "pairs": 3, "alone": 0, "score": 0.0, "box": 0.0}
-
-
-def test_differences_are_the_largest_of_all_pairs():
-    first = [one(), one(image=2)]
-    second = [one(score=0.85), one(image=2, box=(10.0, 12.0, 20.0, 21.5))]
-    result = agreement(first, second)
-    assert result["pairs"] == 2 and result["alone"] == 0
-    assert result["score"] == pytest.approx(0.05) and result["box"] == pytest.approx(3.5)
-
-
-def test_what_has_no_partner_is_counted_on_both_sides():
-    first = [one(), one(image=3), one(box=(100.0, 100.0, 5.0, 5.0), score=0.5)]
-    second = [one(), one(category=2), one(image=4), one(box=(300.0, 300.0, 9.0, 9.0), score=0.04)]
-    result = agreement(first, second)  # the last one is below the score from which detections count
-    assert result["pairs"] == 1 and result["alone"] == 4
-
-
-def test_each_detection_is_used_once():
-    twice = [one(), one(score=0.8)]
-    result = agreement(twice, [one()])
-    assert (result["pairs"], result["alone"]) == (1, 1)
 
 
 @pytest.fixture
@@ -64,7 +38,14 @@ def test_the_result_of_two_frameworks(files):
     assert low < second["metrics"]["AP"] <= high <= 100 + 1e-9 and second["samples"] == 1000
     assert result["difference"]["AP"] == pytest.approx(-100 * 13 / 101)
     assert result["difference"]["of"] == ["jittor", "torch"] and not result["difference"]["identical"]
-    assert (result["agreement"]["pairs"], result["agreement"]["alone"]) == (7, 1)
+    assert (result["agreement"]["matched"], result["agreement"]["first_only"]) == (7, 1)
+
+
+def test_low_scores_do_not_count_for_agreement(files):
+    found = json.loads((files / "jittor.json").read_text())
+    (files / "jittor.json").write_text(json.dumps([*found, one(box=(40.0, 40.0, 9.0, 9.0), score=0.04)]))
+    result = reproduce(files / "val.json", {n: files / f"{n}.json" for n in ("torch", "jittor")}, {"AP": 1.0})
+    assert result["agreement"]["second_only"] == 0 and result["agreement"]["from_score"] == 0.05
 
 
 def test_one_framework_alone(files):
