@@ -31,10 +31,11 @@ from parity.weights.initialize import initialize  # noqa: E402
 
 HEAD = """# Planted faults
 
-Made by `make faults`. Each row is one mistake, planted in the second of two runs of the same framework through the
-interface `parity.framework.Framework` (see `tests/faults/catalogue.py`), never in a model. "numpy" is the stand-in
-framework of the tests; "rtdetr" is a very small RT-DETR in PyTorch. The rung is the lowest one that fails. The cause is
-named where the rung's message holds the part that is wrong. A clean second run of each model is the control.
+Made by `make faults` (`python tests/faults/plant.py`). Each row is one mistake, planted in the second of two runs of
+the same framework through the interface `parity.framework.Framework`, never in a model; `tests/faults/catalogue.py`
+holds them. "numpy" is the stand-in framework of the tests; "rtdetr" is a very small RT-DETR in PyTorch. The rung is the
+lowest one that fails. The cause is named where a message of the ladder holds the part that is wrong. A clean second run
+of each model is the control.
 """
 
 
@@ -108,7 +109,9 @@ def main() -> int:
                 cell = named.replace("|", "/")[:110]
                 rows.append(f"| {fault.name} | {model} | {'' if rung is None else rung} | {cell} | {caught} |")
                 print(rows[-1], flush=True)
-    lines = [HEAD, f"Caught with the cause named: {found} of {planted}. Controls: {'; '.join(controls)}.\n"]
+    left = [fault.name for fault in FAULTS if not set(fault.models) & set(args.models)]
+    lines = [HEAD, f"Planted in: {', '.join(args.models)}. Not planted here: {', '.join(left) or 'none'}.\n"]
+    lines += [f"Caught with the cause named: {found} of {planted}. Controls: {'; '.join(controls)}.\n"]
     lines += ["| fault | model | rung | named cause | caught |", "|---|---|---|---|---|", *rows]
     write_text(args.out, "\n".join(lines) + "\n")
     return 0
