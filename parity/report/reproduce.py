@@ -72,10 +72,11 @@ def _agreement(result: dict[str, Any], names: list[str]) -> list[str]:
     if "agreement" not in result:
         return ["Only one framework was asked for."]
     found, difference = result["agreement"], result["difference"]
+    alone = found["first_only"] + found["second_only"]
     low, high = difference["interval"]
     lines = [
         f"{found['matched']:,} pairs of detections with a score from {found['from_score']} on (same image, same class,"
-        f" IoU from 0.5 on); {found['first_only'] + found['second_only']:,} without a partner. Largest difference of a score in a pair:"
+        f" IoU from 0.5 on); {alone:,} without a partner. Largest difference of a score in a pair:"
         f" {found['score']:.1e}; of a box corner: {found['box']:.1e} pixels.",
     ]
     if low is not None:
