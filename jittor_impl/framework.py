@@ -108,9 +108,11 @@ class JittorFramework(Framework):
             for (boxes, labels), size in zip(batch.targets(), batch.sizes, strict=True)
         ]
 
-    def optimizer_step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
+    def optimizer_step(
+        self, lrs: list[float], clip_norm: float | None, norm: bool = True
+    ) -> tuple[float | None, float]:
         gradients, self.accumulated = self.accumulated, {}
-        return self.optimizer.step(gradients, lrs, clip_norm)
+        return self.optimizer.step(gradients, lrs, clip_norm, norm)
 
     def optimizer_settings(self) -> dict[str, Any]:
         return self.optimizer.settings()

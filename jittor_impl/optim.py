@@ -48,10 +48,16 @@ class Optimizer:
         self.moments: dict[str, list[Var]] = {}  # by parameter, in the order of SLOTS; from its first gradient on
         self.taken: dict[str, int] = {}  # steps by parameter
 
-    def step(self, gradients: dict[str, Var], lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
-        """Clip, then step with one learning rate per group. Returns (norm, factor) of the clipping."""
+    def step(
+        self, gradients: dict[str, Var], lrs: list[float], clip_norm: float | None, norm: bool = True
+    ) -> tuple[float | None, float]:
+        """Clip, then step with one learning rate per group. Returns (norm, factor) of the clipping.
+
+        Without `norm` it is not computed where nothing clips.
+        """
         self.lrs, self.clip_norm = list(lrs), clip_norm
-        norm, factor = clip_factor(list(gradients.values()), clip_norm)
+        wanted = norm or clip_norm is not None
+        before, factor = clip_factor(list(gradients.values()), clip_norm) if wanted else (None, 1.0)
         changed, tables = [], {}
         with jt.no_grad():
             for group, lr in zip(self.groups, self.lrs, strict=True):
@@ -65,7 +71,7 @@ class Optimizer:
                     changed += self._update(name, gradients[name], scalars, tables[scalars])
         jt.sync(changed)
         self.steps += 1
-        return norm, factor
+        return before, factor
 
     def _scalars(self, lr: float, decay: float, step: int, factor: float) -> tuple[float, ...]:
         """In double precision, as PyTorch computes them."""

@@ -137,10 +137,13 @@ class Framework(ABC):
         """Train-mode forward, losses, and gradients of `scale * total` added to what is accumulated."""
 
     @abstractmethod
-    def optimizer_step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
-        """Clip by global norm, step with one learning rate per group, clear the gradients.
+    def optimizer_step(
+        self, lrs: list[float], clip_norm: float | None, norm: bool = True
+    ) -> tuple[float | None, float]:
+        """Clip by global norm, step with one learning rate per group. What is accumulated afterwards begins anew.
 
-        Returns (global gradient norm before clipping, factor that clipping applied: 1 = none).
+        Returns (global gradient norm before clipping, factor that clipping applied: 1 = none). Without `norm`, the
+        norm is None where nothing clips: nobody pays for a number that is not logged.
         """
 
     @abstractmethod

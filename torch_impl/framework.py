@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -32,27 +32,34 @@ class Inputs(NamedTuple):
 class TorchFramework(Framework):
     """One PyTorch model with its optimiser and its EMA.
 
-    options: dtype, "float32" (default) or "float64". TensorFloat-32 is off and deterministic algorithms are on; where
-    a GPU has none, PyTorch warns instead of failing.
+    options: dtype, "float32" (default) or "float64"; tuned, to run as fast as a user would make it (measurements), not
+    repeatable to the last bit (trainings, the default): no deterministic algorithms, one kernel for the optimiser and
+    for the average; compile, to compile the model with torch.compile.
+
+    TensorFloat-32 is off. Deterministic algorithms are on unless `tuned`; where a GPU has none, PyTorch warns instead
+    of failing.
     """
 
     name = "torch"
     dtypes = tuple(DTYPES)
 
     def __init__(self, device: str = "cpu", threads: int | None = None, options: dict[str, Any] | None = None):
-        dtype = (options or {}).get("dtype", "float32")
+        options = options or {}
+        dtype = options.get("dtype", "float32")
+        self.tuned, self.compile = bool(options.get("tuned", False)), bool(options.get("compile", False))
         if dtype not in DTYPES:
             raise UserError(f"dtype: {dtype} is unknown, expected {' or '.join(DTYPES)}")
         self.dtype, self.device = DTYPES[dtype], _device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic matrix products on GPU need
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(not self.tuned, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # costs time and changes no result
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.benchmark = self.tuned
         self.model: Detector | None = None
+        self.call: Callable[..., dict] | None = None  # the model, or what torch.compile made of it
         self.optimizer: Optimizer | None = None
         self.ema: EMA | None = None
 
@@ -76,6 +83,7 @@ class TorchFramework(Framework):
     # ---- model
     def build(self, model: str, options: dict[str, Any]) -> None:
         self.model = build(model, options).to(self.device, self.dtype)
+        self.call = torch.compile(self.model) if self.compile else self.model
         self.optimizer = self.ema = None
 
     def tensors(self) -> list[TensorInfo]:
@@ -89,14 +97,16 @@ class TorchFramework(Framework):
 
     # ---- training
     def make_optimizer(self, kind: str, groups: list[Group], **options: Any) -> None:
-        self.optimizer = Optimizer(self.model, kind, groups, **options)
+        self.optimizer = Optimizer(self.model, kind, groups, self.tuned, **options)
 
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
         self.model.train()
         self.model.epoch = epoch
         inputs, targets = self.to_device(batch), self._targets(batch)
-        outputs = self.model(inputs.images, inputs.sizes, targets, draws)
+        outputs = self.call(inputs.images, inputs.sizes, targets, draws)
         losses = self.model.losses(outputs, targets)
+        if self.optimizer is not None:
+            self.optimizer.clear()
         (losses.total if scale == 1.0 else losses.total * scale).backward()
         names, values = list(losses.named), torch.stack([value.detach() for value in losses.named.values()])
         arrays = {}
@@ -118,13 +128,17 @@ class TorchFramework(Framework):
             for (boxes, labels), size in zip(batch.targets(), batch.sizes, strict=True)
         ]
 
-    def optimizer_step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
-        return self.optimizer.step(lrs, clip_norm)
+    def optimizer_step(
+        self, lrs: list[float], clip_norm: float | None, norm: bool = True
+    ) -> tuple[float | None, float]:
+        return self.optimizer.step(lrs, clip_norm, norm)
 
     def optimizer_settings(self) -> dict[str, Any]:
         return self.optimizer.settings()
 
     def gradients(self) -> dict[str, np.ndarray]:
+        if self.optimizer is not None and self.optimizer.used:
+            return {}
         return state.to_arrays({n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
 
     def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
@@ -139,7 +153,7 @@ class TorchFramework(Framework):
         self.optimizer.load_state(arrays)
 
     def start_ema(self, integers: bool = False) -> None:
-        self.ema = EMA(self.model, integers)
+        self.ema = EMA(self.model, integers, self.tuned)
 
     def update_ema(self, decay: float) -> None:
         self.ema.update(self.model, decay)
@@ -165,7 +179,7 @@ class TorchFramework(Framework):
     @torch.no_grad()
     def forward(self, inputs: Inputs) -> dict:
         self.model.eval()
-        return self.model(inputs.images, inputs.sizes)
+        return self.call(inputs.images, inputs.sizes)
 
     @torch.no_grad()
     def postprocess(self, outputs: dict, inputs: Inputs) -> list[Detections]:

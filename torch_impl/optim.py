@@ -33,10 +33,15 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float | None) -> tu
 class Optimizer:
     """AdamW (betas, eps) or SGD (momentum) over named groups.
 
+    Gradients are cleared before the first backward pass of the next step, as the official codes do. Cleared right
+    after the step they would all be free memory during the next forward pass: the C library gives it back to the
+    system, and every page of it costs a fault when the gradients are made again.
+
+    fused: let one kernel update all parameters; the last bits then differ from those of the plain loop.
     Raises UserError for an unknown kind and for groups that do not hold every trainable parameter exactly once.
     """
 
-    def __init__(self, model: nn.Module, kind: str, groups: list[Group], **options):
+    def __init__(self, model: nn.Module, kind: str, groups: list[Group], fused: bool = False, **options):
         if kind not in SLOTS:
             raise UserError(f"optimizer kind: {kind} is unknown, expected {' or '.join(SLOTS)}")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -45,24 +50,34 @@ class Optimizer:
         if wrong:
             raise UserError(f"parameter groups: {wrong[0]} must be a trainable parameter and in exactly one group")
         self.kind, self.steps, self.clip_norm = kind, 0, None
+        self.used = False  # whether a step has taken the gradients that are still there
         settings = [
             {"params": [self.parameters[n] for n in g.names], "lr": g.lr, "weight_decay": g.weight_decay}
             for g in groups
         ]
         if kind == "AdamW":
             options["betas"] = tuple(options["betas"])
-        self.torch = getattr(torch.optim, kind)(settings, **options)
+        self.torch = getattr(torch.optim, kind)(settings, fused=fused or None, **options)
 
-    def step(self, lrs: list[float], clip_norm: float | None) -> tuple[float, float]:
-        """Clip, step with one learning rate per group, forget the gradients. Returns (norm, factor) of the clipping."""
+    def step(self, lrs: list[float], clip_norm: float | None, norm: bool = True) -> tuple[float | None, float]:
+        """Clip and step with one learning rate per group. Returns (norm, factor) of the clipping.
+
+        Without `norm` it is not computed where nothing clips. The gradients are there until `clear`.
+        """
         self.clip_norm = clip_norm
-        clipped = clip_gradients(list(self.parameters.values()), clip_norm)
+        wanted = norm or clip_norm is not None
+        clipped = clip_gradients(list(self.parameters.values()), clip_norm) if wanted else (None, 1.0)
         for group, lr in zip(self.torch.param_groups, lrs, strict=True):
             group["lr"] = lr
         self.torch.step()
-        self.torch.zero_grad(set_to_none=True)
-        self.steps += 1
+        self.steps, self.used = self.steps + 1, True
         return clipped
+
+    def clear(self) -> None:
+        """Forget gradients that a step has taken; those of a step that is not complete stay."""
+        if self.used:
+            self.torch.zero_grad(set_to_none=True)
+            self.used = False
 
     def settings(self) -> dict[str, Any]:
         """What `Framework.optimizer_settings` returns."""

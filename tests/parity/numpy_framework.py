@@ -61,10 +61,10 @@ class NumpyFramework(Framework):
         self.values["norm.running_mean"] += np.float32(0.1) * (target[:2] - self.values["norm.running_mean"])
         return StepResult(losses, sum(losses.values()))
 
-    def optimizer_step(self, lrs, clip_norm):
+    def optimizer_step(self, lrs, clip_norm, norm=True):
         self.lrs, self.clip_norm = list(lrs), clip_norm
-        norm = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in self.grads.values())))
-        clip = min(1.0, clip_norm / (norm + 1e-6)) if clip_norm else 1.0
+        size = float(np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in self.grads.values())))
+        clip = min(1.0, clip_norm / (size + 1e-6)) if clip_norm else 1.0
         for group, lr in zip(self.groups, self.lrs, strict=True):
             for name in group.names:
                 if name not in self.grads:
@@ -74,7 +74,7 @@ class NumpyFramework(Framework):
                 )
                 self.values[name] = self.values[name] - np.float32(lr) * self.moments[name]
         self.grads, self.steps = {}, self.steps + 1
-        return norm, clip
+        return size if norm or clip_norm else None, clip
 
     def optimizer_settings(self):
         groups = [
