@@ -363,3 +363,35 @@ def test_the_optimiser_says_what_it_holds(framework, groups):
     fw.make_optimizer("SGD", [Group(names, 0.1, 0.0), Group(every, 0.2, 0.5)], momentum=0.75)
     assert [group["momentum"] for group in fw.optimizer_settings()["groups"]] == [0.75, 0.75]
     assert (fw.optimizer_settings()["kind"], fw.threads_in_use()) == ("SGD", 1)
+
+
+def test_gradients_stay_in_memory_until_the_first_backward_pass_of_the_next_step(framework, batch, groups):
+    fw = framework()
+    adamw(fw, groups(fw))
+    fw.forward_backward(batch(), Draws(0, 1), 0, 0.5)
+    fw.forward_backward(batch(), Draws(0, 1), 0, 0.5)
+    whole = fw.gradients()
+    fw.optimizer_step([0.0, 0.0], None)
+    kept = {name: p.grad for name, p in fw.model.named_parameters() if p.grad is not None}
+    assert len(kept) == len(whole) and fw.gradients() == {}
+    fw.forward_backward(batch(), Draws(0, 1), 0, 1.0)
+    again = fw.gradients()
+    assert all(np.allclose(again[name], whole[name], rtol=1e-3, atol=1e-4) for name in whole)  # and not twice that
+
+
+def test_a_tuned_framework_takes_the_same_steps_up_to_rounding(framework, batch, groups, options):
+    plain, tuned = framework(), TorchFramework("cpu", 1, {"tuned": True})
+    tuned.build("rtdetr", options())
+    tuned.load_state(plain.state())
+    assert not torch.are_deterministic_algorithms_enabled()
+    for fw in (plain, tuned):
+        adamw(fw, groups(fw))
+        fw.start_ema()
+        fw.forward_backward(batch(), Draws(0, 1), 0)
+        assert (fw.optimizer_step([1e-3, 1e-4], None, norm=False)[0]) is None
+        fw.update_ema(0.9)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert tuned.optimizer.torch.defaults["fused"] and not plain.optimizer.torch.defaults["fused"]
+    for first, second in ((plain.state(), tuned.state()), (plain.ema_state(), tuned.ema_state())):
+        gap = [np.abs(first[name] - second[name]).max() for name in first if first[name].dtype == np.float32]
+        assert max(gap) < 5e-3 and np.median(gap) < 1e-6
