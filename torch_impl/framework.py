@@ -182,6 +182,12 @@ class TorchFramework(Framework):
         return self.call(inputs.images, inputs.sizes)
 
     @torch.no_grad()
+    def _plain(self, inputs: Inputs) -> dict:
+        """`forward` without torch.compile, whose kernels no hook sees."""
+        self.model.eval()
+        return self.model(inputs.images, inputs.sizes)
+
+    @torch.no_grad()
     def postprocess(self, outputs: dict, inputs: Inputs) -> list[Detections]:
         found = self.model.detect(outputs, inputs.sizes)
         return [Detections(*(part.cpu().numpy() for part in image)) for image in found]
@@ -199,7 +205,7 @@ class TorchFramework(Framework):
 
     def macs(self, batch: Batch) -> int:
         """By the rule of `torch_impl.inspect.module_macs`."""
-        return inspect.count_macs(self.model, lambda: self.forward(self.to_device(batch)))
+        return inspect.count_macs(self.model, lambda: self._plain(self.to_device(batch)))
 
     def threads_in_use(self) -> int:
         return torch.get_num_threads()

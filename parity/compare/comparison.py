@@ -13,9 +13,10 @@ from typing import Any
 
 from parity.errors import UserError
 from parity.files import read_json
+from parity.measure.processes import merge
 
-PROFILE_ORDER = ("torch", "jittor", "jittor-stock")
-DEFAULT_MARGINS = {"ap": 1.0, "latency": 0.05}
+PROFILE_ORDER = ("torch", "jittor", "torch-compile", "jittor-stock")
+DEFAULT_MARGINS = {"ap": 1.0, "ap_relative": 0.05, "latency": 0.05}
 
 
 @dataclass
@@ -65,7 +66,11 @@ class Run:
 
 @dataclass
 class Comparison:
-    """What `comparison.json` names, loaded. `profiles` maps a setting (torch, jittor, jittor-stock) to profile.json."""
+    """What `comparison.json` names, loaded.
+
+    `profiles` maps a setting (torch, jittor, torch-compile, jittor-stock) to its measurements, merged over processes;
+    `uncompiled` a setting that could not be measured because the model cannot be compiled, to the reason.
+    """
 
     source: Path
     model: str
@@ -83,6 +88,7 @@ class Comparison:
     commit: str | None
     commands: dict[str, str]
     problems: list[str]
+    uncompiled: dict[str, str] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
@@ -134,7 +140,7 @@ def load(path: str | Path) -> Comparison:
             raise UserError(f"{path}: key '{key}' is missing")
     problems: list[str] = list(index.get("problems") or [])
     runs = [_load_run(entry, problems, path) for entry in index["runs"]]
-    profiles = {name: _optional(file, problems) for name, file in (index.get("profiles") or {}).items() if file}
+    profiles, uncompiled = _load_profiles(index.get("profiles") or {}, problems)
     asked = list(index.get("frameworks") or _in_order(run.framework for run in runs))
     left = {run.framework for run in runs} | set(profiles)
     problems += [f"{name} was asked for but left neither a run nor a profile" for name in asked if name not in left]
@@ -158,7 +164,22 @@ def load(path: str | Path) -> Comparison:
         commit=index.get("commit"),
         commands=index.get("commands") or {},
         problems=problems,
+        uncompiled=uncompiled,
     )
+
+
+def _load_profiles(named: dict[str, str | list[str]], problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measurements by setting, merged over the files of its processes, and settings that could not be compiled."""
+    profiles, uncompiled = {}, {}
+    for setting, files in named.items():
+        found = [_optional(file, problems) for file in ([files] if isinstance(files, str) else files or [])]
+        found = [profile for profile in found if profile]
+        reasons = [profile["uncompiled"] for profile in found if profile.get("uncompiled")]
+        if reasons:
+            uncompiled[setting] = reasons[0]
+        elif found:
+            profiles[setting] = merge(found)
+    return profiles, uncompiled
 
 
 def _load_run(entry: dict, problems: list[str], source: Path) -> Run:

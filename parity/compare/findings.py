@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from parity.compare.audit import Audit, audit
 from parity.compare.comparison import Comparison, Run
 from parity.compare.image_bootstrap import ImageBootstrap, compare
-from parity.compare.stats import Verdict, ratio_of_medians, survives, tost_paired, withheld
+from parity.compare.stats import Verdict, margin_for, ratio_of_processes, survives, tost_paired, withheld
 from parity.errors import UserError
+from parity.measure.processes import processes
 
 SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
     "inference latency": ("latency", "total"),
@@ -18,7 +20,8 @@ SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
 }
 
 
-DISTURBED = ("unequal", "busy", "machine")  # codes of verdicts that `disturbance` withholds
+DISTURBED = ("unequal", "unrecorded", "busy", "machine")  # codes of verdicts that `disturbance` withholds
+LOW_AP = 5.0  # points below which two detectors agree because neither detects
 IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake waits, the system tidies up
 
 
@@ -65,12 +68,29 @@ def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
     if baseline and candidate:
         pairs = [(a.final("AP"), b.final("AP")) for a, b in comparison.pairs(baseline, candidate)]
         pairs = [(100 * a, 100 * b) for a, b in pairs if a is not None and b is not None]
-        findings.ap = tost_paired([a for a, _ in pairs], [b for _, b in pairs], comparison.margins["ap"])
+        findings.ap = ap_verdict(pairs, comparison.margins)
     findings.speed = speed_verdicts(comparison, baseline)
     for run in comparison.runs:
         for other in run.cross_dirs:
             findings.same_weights.append(same_weights(comparison, run, other, bootstrap_samples, comparison.problems))
     return findings
+
+
+def ap_verdict(pairs: list[tuple[float, float]], margins: dict[str, float]) -> Verdict:
+    """Equivalence of final AP in points, paired by seed.
+
+    The margin is the smaller of `margins["ap"]` points and the share `margins["ap_relative"]` of the first framework's
+    mean AP. Where no run reaches LOW_AP the verdict is withheld: detectors that detect nothing agree.
+    """
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    level = float(np.mean(first)) if first else None
+    margin = margin_for(margins["ap"], margins["ap_relative"], level)
+    verdict = tost_paired(first, second, margin)
+    highest = max((value for pair in pairs for value in pair), default=LOW_AP)
+    if highest < LOW_AP and verdict.code != "none":
+        reason = f"the highest AP is {highest:.2f} points, below {LOW_AP:g}: detectors that hardly detect agree easily"
+        return withheld(verdict, "low_ap", reason)
+    return verdict
 
 
 def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[str, str], Verdict]:
@@ -83,10 +103,11 @@ def speed_verdicts(comparison: Comparison, baseline: str | None) -> dict[tuple[s
         if setting == baseline:
             continue
         for name, (section, key) in SPEED.items():
-            first, second = (samples(p, section, key) for p in (reference, profile))
-            if first and second:
-                verdict = ratio_of_medians(first, second, comparison.margins["latency"])
-                why = disturbance(comparison, (baseline, setting), section, verdict) if verdict.low else None
+            first, second = ([samples(process, section, key) for process in processes(p)] for p in (reference, profile))
+            if any(first) and any(second):
+                verdict = ratio_of_processes(first, second, comparison.margins["latency"])
+                measured = verdict.low is not None
+                why = disturbance(comparison, (baseline, setting), section, verdict) if measured else None
                 result[name, setting] = withheld(verdict, *why) if why else verdict
     return result
 
@@ -98,7 +119,10 @@ def disturbance(
     unequal = profile_conditions(comparison, settings)
     if unequal:
         return "unequal", f"they were measured under unequal conditions ({'; '.join(unequal)})"
-    if set(settings) & set(busy(comparison)):
+    series = {key: value for key, value in others(comparison).items() if key[0] in settings and key[1] == section}
+    if any(value is None for value in series.values()):
+        return "unrecorded", "nobody recorded what else the machine did while they were measured"
+    if any(value > IDLE for value in series.values()):
         return "busy", "the machine was not idle while they were measured; measure again"
     slower = drift(*(comparison.profiles[setting] for setting in settings), section)
     if not survives(verdict, slower):
@@ -158,10 +182,33 @@ def profile_conditions(comparison: Comparison, settings: Iterable[str] | None = 
     return result
 
 
+def others(comparison: Comparison) -> dict[tuple[str, str], float | None]:
+    """(setting, series) -> cores that something else kept busy during that series, in the worst of the processes.
+
+    None where a process did not record it: what was not recorded was not quiet.
+    """
+    found: dict[tuple[str, str], float | None] = {}
+    for setting, profile in comparison.profiles.items():
+        for section in ("latency", "train"):
+            recorded = profile.get("others")
+            values = [(process.get("others") or {}).get(section) for process in processes(profile)]
+            known = [float(value) for value in values if value is not None]
+            found[setting, section] = max(known) if recorded is not None and len(known) == len(values) else None
+    return found
+
+
 def busy(comparison: Comparison) -> dict[str, float]:
     """Settings that did not have the machine to themselves, and how many cores something else kept busy meanwhile."""
-    cores = {setting: profile.get("others") or 0.0 for setting, profile in comparison.profiles.items()}
-    return {setting: round(float(value), 2) for setting, value in cores.items() if value > IDLE}
+    worst: dict[str, float] = {}
+    for (setting, _), value in others(comparison).items():
+        if value is not None and value > IDLE:
+            worst[setting] = max(round(value, 2), worst.get(setting, 0.0))
+    return worst
+
+
+def unwatched(comparison: Comparison) -> list[str]:
+    """Settings of which nobody recorded what else the machine did meanwhile."""
+    return sorted({setting for (setting, _), value in others(comparison).items() if value is None})
 
 
 def overlaps(comparison: Comparison) -> list[tuple[str, str]]:
@@ -169,7 +216,10 @@ def overlaps(comparison: Comparison) -> list[tuple[str, str]]:
 
     By the recorded clock; whether both were on one machine is not recorded.
     """
-    spans = {f"profile {setting}": profile.get("span") for setting, profile in comparison.profiles.items()}
+    spans: dict[str, Any] = {}
+    for setting, profile in comparison.profiles.items():
+        for number, process in enumerate(processes(profile), 1):
+            spans[f"profile {setting}, process {number}"] = process.get("span")
     for run in comparison.runs:
         manifest = run.manifest or {}
         spans[f"training {run.framework} seed {run.seed}"] = [manifest.get("started"), manifest.get("finished")]

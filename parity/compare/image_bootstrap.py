@@ -16,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from parity.files import read_json
+from parity.train.evaluate import ground_truth
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 BUDGET = 2e8  # matched detections x thresholds over all resamples, about 10 s of one core
@@ -52,7 +53,9 @@ class _Category:
 def compare(annotations: Path, first: Path, second: Path, samples: int = 1000, seed: int = 0) -> ImageBootstrap:
     """Bootstrap from a COCO annotation file and two files in COCO results format."""
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
+        truth = COCO()
+        truth.dataset = ground_truth(annotations)
+        truth.createIndex()
     detections = [read_json(first), read_json(second)]
     sets = [_match(truth, entries) for entries in detections]
     images = len(truth.getImgIds())

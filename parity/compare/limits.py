@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from parity.compare.comparison import Comparison
-from parity.compare.findings import Findings, busy, overlaps, profile_conditions, samples
+from parity.compare.findings import LOW_AP, Findings, busy, overlaps, profile_conditions, samples, unwatched
 from parity.errors import UserError
 from parity.files import read_json
+from parity.measure.processes import processes
 
 VERDICTS = ("fail", "incomplete")  # of a rung, that limit what a report says
 FEW_SEEDS = 3  # below this a spread between seeds is hardly known
 FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
-LOW_AP = 5.0  # points below which two detectors agree because neither detects
 FEW_OBJECTS = 100  # validation objects of a size, below which its AP turns on a few of them
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # COCO's, by area in pixels
 FEW_SAMPLES = 100  # latency samples below which p99 is little more than the maximum
@@ -128,6 +128,9 @@ def _about_the_speed(comparison: Comparison) -> list[Limit]:
     loads = busy(comparison)
     if loads:
         found.append(("busy", {"loads": ", ".join(f"{name} {load}" for name, load in loads.items())}))
+    silent = unwatched(comparison)
+    if silent:
+        found.append(("unwatched", {"settings": ", ".join(silent)}))
     together = overlaps(comparison)
     if together:
         found.append(("overlap", {"pairs": "; ".join(f"{name}: {other}" for name, other in together)}))
@@ -136,6 +139,7 @@ def _about_the_speed(comparison: Comparison) -> list[Limit]:
     count = min((len(values) for p in profiles.values() if (values := samples(p, "latency", "total"))), default=0)
     if 0 < count < FEW_SAMPLES:
         found.append(("few_samples", {"n": count}))
+    number = min(len(processes(profile)) for profile in profiles.values())
     if len(profiles) > 1:
-        found.append(("one_process", {}))
+        found.append(("one_machine", {"n": number}))
     return found

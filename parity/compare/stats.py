@@ -1,4 +1,4 @@
-"""Statistics of the comparison: equivalence tests, bootstrap intervals, smoothing. NumPy and SciPy only.
+"""Statistics of the comparison: equivalence tests, intervals over seeds and processes, smoothing. NumPy and SciPy only.
 
 Verdicts follow the two one-sided tests (TOST; Schuirmann 1987) and their mirror image, at level ALPHA:
 *equivalent*    the 1 - 2 ALPHA interval of the difference lies inside the margin,
@@ -15,6 +15,7 @@ from scipy import stats
 
 ALPHA = 0.05
 POWER = 0.8  # seeds_needed is the number at which a test of this power would settle the question
+MIN_PROCESSES = 3  # per setting; with fewer a spread between processes is hardly known
 MAX_SEEDS = 1000  # beyond this the answer is "not by adding seeds"
 
 
@@ -25,7 +26,10 @@ class Verdict:
     verdict   "equivalent", "different" or "inconclusive"
     estimate  difference (or ratio), in `unit`; None when nothing was measured
     low, high interval at level 1 - 2 ALPHA; None when it cannot be computed
-    needed    seeds (or samples) it would take when inconclusive; None when unknown or beyond reach
+    needed    seeds (or processes) it would take when inconclusive, if the difference seen were the true one; None when
+              unknown or beyond reach
+    needed_if_zero  the same for a true difference of zero
+    spread    of each side, in the order compared: standard deviation of the logarithm between processes
     reason    one sentence in English, for a person
     code      the reason as a word, for templates in other languages
     """
@@ -40,6 +44,8 @@ class Verdict:
     needed: int | None
     reason: str
     code: str
+    needed_if_zero: int | None = None
+    spread: tuple[float, float] | None = None
 
 
 def tost_paired(first: list[float], second: list[float], margin: float, unit: str = "AP points") -> Verdict:
@@ -59,6 +65,12 @@ def tost_paired(first: list[float], second: list[float], margin: float, unit: st
         )
         return Verdict("inconclusive", mean, None, None, margin, 1, unit, None, reason, "one_seed")
     deviation = float(delta.std(ddof=1))
+    if deviation == 0 and not (np.any(first) or np.any(second)):
+        reason = "both sides are 0 for every seed: nothing was detected, so there is nothing to compare"
+        return Verdict("inconclusive", mean, None, None, margin, n, unit, None, reason, "no_evidence")
+    if deviation == 0:
+        reason = "the differences of all seeds are exactly the same, so nothing is known about their spread"
+        return Verdict("inconclusive", mean, None, None, margin, n, unit, None, reason, "no_spread")
     half = float(stats.t.ppf(1 - ALPHA, n - 1)) * deviation / np.sqrt(n)
     low, high = mean - half, mean + half
     interval = f"{100 * (1 - 2 * ALPHA):.0f} % interval {low:+.2f} to {high:+.2f} {unit}"
@@ -69,9 +81,13 @@ def tost_paired(first: list[float], second: list[float], margin: float, unit: st
         reason = f"{interval} lies outside ±{margin:g}"
         return Verdict("different", mean, low, high, margin, n, unit, None, reason, "outside")
     needed = seeds_needed(mean, deviation, margin, at_least=n + 1)
-    how = f"about {needed} seeds would settle it" if needed else f"more than {MAX_SEEDS} seeds would be needed"
-    reason = f"{interval} crosses ±{margin:g} with {n} seeds; {how}"
-    return Verdict("inconclusive", mean, low, high, margin, n, unit, needed, reason, "crosses")
+    at_zero = seeds_needed(0.0, deviation, margin, at_least=n + 1)
+    counts = [str(count) if count else f"more than {MAX_SEEDS}" for count in (needed, at_zero)]
+    reason = (
+        f"{interval} crosses ±{margin:g} with {n} seeds; if the difference seen is the true one, about {counts[0]}"
+        f" seeds would settle it, if the true difference is zero, about {counts[1]}"
+    )
+    return Verdict("inconclusive", mean, low, high, margin, n, unit, needed, reason, "crosses", at_zero)
 
 
 def seeds_needed(mean: float, deviation: float, margin: float, at_least: int = 2) -> int | None:
@@ -90,40 +106,54 @@ def seeds_needed(mean: float, deviation: float, margin: float, at_least: int = 2
     return None
 
 
-def ratio_of_medians(first: list[float], second: list[float], margin: float, samples: int = 2000) -> Verdict:
-    """Equivalence of median(second) / median(first) with 1 within a factor of 1 + margin.
+def ratio_of_processes(first: list[list[float]], second: list[list[float]], margin: float) -> Verdict:
+    """Equivalence of second / first with 1 within a factor of 1 + margin; one list of times per process.
 
-    Moving-block bootstrap (blocks of n^(1/3) consecutive samples), because neighbouring timings are correlated. The
-    interval covers the noise inside the two measured processes, not other machines or other days; what disturbed a
-    measurement is for `withheld`.
+    Times of one process are no independent samples: memory layout, the state of caches and the order of threads differ
+    from process to process and stay within one. So a process counts once, by the logarithm of its median, and the
+    interval is Student's t over processes, with Welch's degrees of freedom.
     """
-    a, b = np.asarray(first, float), np.asarray(second, float)
-    n = int(min(len(a), len(b)))
-    if n == 0 or np.median(a) <= 0 or np.median(b) <= 0:
+    sides = [np.array([np.median(times) for times in side if len(times)], float) for side in (first, second)]
+    n = min(len(side) for side in sides)
+    if n == 0 or any((side <= 0).any() for side in sides):
         return Verdict("inconclusive", None, None, None, margin, 0, "ratio", None, "not measured in both", "none")
-    estimate = float(np.median(b) / np.median(a))
-    if n < 5:
-        reason = f"{n} samples are too few for an interval"
+    a, b = (np.log(side) for side in sides)
+    centre = float(b.mean() - a.mean())
+    estimate = float(np.exp(centre))
+    if n < MIN_PROCESSES:
+        reason = f"{n} processes are too few for an interval, {MIN_PROCESSES} are needed"
         return Verdict("inconclusive", estimate, None, None, margin, n, "ratio", None, reason, "few")
-    rng = np.random.default_rng(0)
-    ratios = np.log(_block_medians(b, samples, rng)) - np.log(_block_medians(a, samples, rng))
-    low, high = (float(np.exp(q)) for q in np.quantile(ratios, [ALPHA, 1 - ALPHA]))
-    interval = f"{100 * (1 - 2 * ALPHA):.0f} % interval {low:.3f} to {high:.3f}"
-    band = f"{1 / (1 + margin):.3f} to {1 + margin:.3f}"
-    if low > 1 / (1 + margin) and high < 1 + margin:
+    spread = (float(a.std(ddof=1)), float(b.std(ddof=1)))
+    parts = [side.var(ddof=1) / len(side) for side in (a, b)]
+    error = float(np.sqrt(sum(parts)))
+    freedom = 1.0
+    if error > 0:
+        freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (a, b), strict=True))
+    half = float(stats.t.ppf(1 - ALPHA, freedom)) * error
+    low, high = float(np.exp(centre - half)), float(np.exp(centre + half))
+    interval, band = f"{100 * (1 - 2 * ALPHA):.0f} % interval {low:.3f} to {high:.3f}", f"±{100 * margin:g} %"
+    edges = (low, high, margin, n, "ratio")
+    limit = float(np.log1p(margin))
+    if centre - half > -limit and centre + half < limit:
         reason = f"{interval} lies inside {band}"
-        return Verdict("equivalent", estimate, low, high, margin, n, "ratio", None, reason, "inside")
-    if low > 1 + margin or high < 1 / (1 + margin):
+        return Verdict("equivalent", estimate, *edges, None, reason, "inside", None, spread)
+    if centre - half > limit or centre + half < -limit:
         reason = f"{interval} lies outside {band}"
-        return Verdict("different", estimate, low, high, margin, n, "ratio", None, reason, "outside")
-    edge = abs(np.log1p(margin) - abs(np.log(estimate)))
-    half = (np.log(high) - np.log(low)) / 2
-    # the half width shrinks with the square root of the number of samples
-    needed = int(np.ceil(n * (half / edge) ** 2)) if edge > 1e-6 else None
-    needed = max(needed, n + 1) if needed is not None and needed <= 1_000_000 else None
-    how = f"about {needed} samples would settle it" if needed else "more samples would hardly settle it"
-    reason = f"{interval} crosses {band} with {n} samples; {how}"
-    return Verdict("inconclusive", estimate, low, high, margin, n, "ratio", needed, reason, "crosses")
+        return Verdict("different", estimate, *edges, None, reason, "outside", None, spread)
+    deviation = error * np.sqrt(n)  # of one pair of processes
+    needed = seeds_needed(centre, deviation, limit, at_least=n + 1)
+    at_zero = seeds_needed(0.0, deviation, limit, at_least=n + 1)
+    counts = [str(count) if count else f"more than {MAX_SEEDS}" for count in (needed, at_zero)]
+    reason = (
+        f"{interval} crosses {band} with {n} processes each; if the ratio seen is the true one, about {counts[0]} would"
+        f" settle it, if the true ratio is 1, about {counts[1]}"
+    )
+    return Verdict("inconclusive", estimate, *edges, needed, reason, "crosses", at_zero, spread)
+
+
+def margin_for(absolute: float, relative: float, level: float | None) -> float:
+    """The smaller of an absolute margin and a share of the level that is compared, both in the level's unit."""
+    return absolute if level is None else min(absolute, relative * level)
 
 
 def survives(verdict: Verdict, drift: float) -> bool:
@@ -140,15 +170,6 @@ def survives(verdict: Verdict, drift: float) -> bool:
 def withheld(verdict: Verdict, code: str, reason: str) -> Verdict:
     """The verdict on samples whose measurement was disturbed: estimate and interval stay, the conclusion goes."""
     return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code=code)
-
-
-def _block_medians(values: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Medians of `samples` moving-block resamples of a series, shape [samples]."""
-    n = len(values)
-    length = max(1, round(n ** (1 / 3)))
-    starts = rng.integers(0, n - length + 1, (samples, -(-n // length)))
-    index = (starts[:, :, None] + np.arange(length)).reshape(samples, -1)[:, :n]
-    return np.median(values[index], axis=1)
 
 
 def smooth(values: list[float], factor: float = 0.9) -> np.ndarray:

@@ -4,13 +4,18 @@ Inference is timed image by image at batch size 1, split into preprocessing (rea
 arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
 second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
 framework. In between, a fixed computation shows how fast the machine itself is (`machine_speed`); how much of it
-something else used is recorded.
+something else used is recorded for each of the two timed series.
+
+A framework is measured as a good user would run it: with the option `tuned`, so that nothing is paid for repeating a
+run to the last bit, and without a gradient norm where nothing clips. One process is one sample: what is concluded about
+speed needs several (`parity.measure.processes`).
 """
 
 import argparse
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -41,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--setting", help="Name of what is measured, for example jittor-stock; the framework by default."
     )
     parser.add_argument("--ops", choices=["fast", "stock"], help="Operators to use instead of the configured ones.")
+    parser.add_argument(
+        "--compile", action="store_true", help="Have the framework compile the model, where it has an option for that."
+    )
     parser.add_argument("--images", type=int, default=100, help="Latency samples to take.")
     parser.add_argument("--steps", type=int, default=20, help="Training steps to take, for each of the two series.")
     parser.add_argument("--warmup", type=int, default=5, help="Images and steps to run before anything is timed.")
@@ -63,9 +71,24 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Run the verb."""
     process_age = time.time() - psutil.Process().create_time()
     configuration = load_run(args.config)
-    if args.ops:
-        configuration = configuration.but(framework_options={**configuration.framework_options, "ops": args.ops})
-    begun, load_before, others = now(), os.getloadavg()[0], Others()
+    options = {**configuration.framework_options, "tuned": True}
+    options |= ({"ops": args.ops} if args.ops else {}) | ({"compile": True} if args.compile else {})
+    configuration = configuration.but(framework_options=options)
+    try:
+        report = measure(args, configuration, framework_class, process_age)
+    except Exception as error:
+        if not args.compile:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        report = {"setting": args.setting, "uncompiled": f"{type(error).__name__}: {lines[0]}"[:300]}
+    write_json(args.out, report)
+
+
+def measure(
+    args: argparse.Namespace, configuration: RunConfig, framework_class: type[Framework], process_age: float
+) -> dict[str, Any]:
+    """Everything that profile.json holds. `process_age` are the seconds that this process has lived so far."""
+    begun, load_before = now(), os.getloadavg()[0]
     with Meter() as meter:
         framework = framework_of(configuration, framework_class, args.config)
         framework.seed(configuration.seed)
@@ -75,14 +98,14 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         first = {"import": process_age, "build": watch.lap()}
         inline = configuration.but(workers=0)  # no threads, no cache: the cost of preparing data must show
         images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
-        latency, still, batch = measure_inference(framework, images, args.images, args.warmup, first)
+        latency, still, quiet, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
         counts, macs = parameter_counts(framework.tensors()), framework.macs(batch)
         meter.peak()
-        training, moving = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
+        training, moving, calm = measure_training(framework, configuration, batches, args.steps, args.warmup, first)
         training_peak = meter.peak()
     size = configuration.train.batch_size
-    report = {
+    return {
         "framework": framework_class.name,
         "setting": args.setting or framework_class.name,
         "versions": framework.versions(),
@@ -111,21 +134,21 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         },
         "machine": {"latency": still, "train": moving},
         "load": {"before": load_before, "after": os.getloadavg()[0]},
-        "others": round(others.cores(), 3),
+        "others": {"latency": quiet, "train": calm},
         "span": [begun, now()],
     }
-    write_json(args.out, report)
 
 
 def measure_inference(
     framework: Framework, data: Loader, images: int, warmup: int, first: dict[str, float]
-) -> tuple[dict[str, list[float]], list[float], Batch]:
-    """Latency samples in seconds by stage, pulses of the machine, and the last batch.
+) -> tuple[dict[str, list[float]], list[float], float, Batch]:
+    """Latency samples in seconds by stage, pulses of the machine, cores that others used, and the last batch.
 
     Goes round the validation images as often as needed.
     """
     samples: dict[str, list[float]] = {"preprocess": [], "forward": [], "postprocess": [], "total": []}
-    watch, pulse, pulses, taken, batch = Stopwatch(framework), Pulse(), [], 0, None
+    watch, pulse = Stopwatch(framework), Pulse(framework.threads_in_use())
+    pulses, taken, batch, others = [], 0, None, Others()
     while taken < images + warmup:
         watch.lap()
         for batch in data.eval_batches(1):
@@ -145,25 +168,30 @@ def measure_inference(
                     pulses.append(pulse.take())
             if taken == images + warmup:
                 break
+            if taken == warmup:
+                others = Others()  # of the timed series only: what was compiled before is no part of it
             watch.lap(synchronize=False)
-    return samples, pulses, batch
+    return samples, pulses, round(others.cores(), 3), batch
 
 
 def measure_training(
     framework: Framework, configuration: RunConfig, data: Loader, steps: int, warmup: int, first: dict[str, float]
-) -> tuple[dict[str, list[float]], list[float]]:
+) -> tuple[dict[str, list[float]], list[float], float]:
     """Seconds per training step: `step` whole, and in another series `data`, `forward_backward`, `optimizer`.
 
-    Also pulses of the machine, one before every step of the first series.
+    Also pulses of the machine, one before every step of the first series, and how many cores others used meanwhile.
     """
     settings = configuration.train
     groups = prepare_training(framework, configuration)
     rates = [group.lr for group in groups]
     samples: dict[str, list[float]] = {"data": [], "forward_backward": [], "optimizer": [], "step": []}
     batches = _endless(data)
-    watch, pulse, pulses = Stopwatch(framework), Pulse(), []
+    watch, pulse, pulses = Stopwatch(framework), Pulse(framework.threads_in_use()), []
+    others, busy = Others(), 0.0
     for number in range(1, warmup + 2 * steps + 1):
         split = number > warmup + steps
+        if number == warmup + 1:
+            others = Others()
         if number > warmup and not split:
             pulses.append(pulse.take())
         watch.lap()
@@ -171,7 +199,7 @@ def measure_training(
         waited = watch.lap(synchronize=False)
         framework.forward_backward(batch, Draws(configuration.seed, number), 0)
         passed = watch.lap() if split else 0.0
-        framework.optimizer_step(rates, settings.clip_norm)
+        framework.optimizer_step(rates, settings.clip_norm, norm=False)
         if settings.ema:
             framework.update_ema(ema_decay(settings.ema, number))
         rest = watch.lap()
@@ -182,7 +210,9 @@ def measure_training(
                 samples[stage].append(round(seconds, 7))
         elif number > warmup:
             samples["step"].append(round(waited + rest, 7))
-    return samples, pulses
+        if number == warmup + steps:
+            busy = round(others.cores(), 3)
+    return samples, pulses, busy
 
 
 def _endless(data: Loader):

@@ -15,9 +15,10 @@ from parity.align.result import Rung, coverage
 from parity.align.rungs.same_weights import judge
 from parity.compare.comparison import Comparison, Run
 from parity.compare.findings import Findings, samples
-from parity.compare.stats import summary
+from parity.compare.stats import Verdict, summary
 from parity.config.models import model_config, model_names, variant_names
 from parity.files import atomic, leaves
+from parity.measure.processes import processes
 from parity.report.index import TABLES
 from parity.train.evaluate import METRICS
 
@@ -44,12 +45,18 @@ def verdicts(comparison: Comparison, findings: Findings) -> pd.DataFrame:
         [
             {"quantity": name, "compared": setting, "against": findings.baseline, "verdict": v.verdict}
             | {"estimate": v.estimate, "low (90 %)": v.low, "high (90 %)": v.high, "unit": v.unit, "margin": v.margin}
-            | {"n": v.n, "needed": v.needed, "reason": v.reason}
+            | {"n": v.n, "needed": v.needed, "needed if equal": v.needed_if_zero, "spread (%)": _spread(v)}
+            | {"reason": v.reason}
             for name, setting, v in rows
         ],
         columns=["quantity", "compared", "against", "verdict", "estimate", "low (90 %)", "high (90 %)", "unit",
-                 "margin", "n", "needed", "reason"],
+                 "margin", "n", "needed", "needed if equal", "spread (%)", "reason"],
     )  # fmt: skip
+
+
+def _spread(verdict: Verdict) -> str | None:
+    """Standard deviation between processes in percent, of what is compared against first."""
+    return None if verdict.spread is None else " / ".join(f"{100 * value:.1f}" for value in verdict.spread)
 
 
 def training(comparison: Comparison, findings: Findings) -> pd.DataFrame:
@@ -335,12 +342,14 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
         rows += [(what, f"version {key}", value) for key, value in (profile.get("versions") or {}).items()]
         rows += [(what, f"host {key}", value) for key, value in (profile.get("host") or {}).items()]
         rows += [(what, f"load {key}", value) for key, value in (profile.get("load") or {}).items()]
-        rows += [(what, "cores busy with something else", profile.get("others"))]
+        for number, process in enumerate(processes(profile), 1):
+            for section, cores in (process.get("others") or {}).items():
+                rows.append((what, f"cores busy with something else, {section}, process {number}", cores))
+            rows.append((what, f"span of process {number}", " to ".join(map(str, process.get("span") or [])) or None))
         for section, times in (profile.get("machine") or {}).items():
             rows.append(
                 (what, f"fixed computation beside {section}, median (ms)", round(1e3 * float(np.median(times)), 3))
             )
-        rows += [(what, "span", " to ".join(map(str, profile.get("span") or [])) or None)]
     return pd.DataFrame([row for row in rows if row[2] is not None], columns=["of", "key", "value"])
 
 

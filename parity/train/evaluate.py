@@ -72,7 +72,7 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
     files has VOC's own AP under `voc` as well.
     Raises UserError for a malformed annotation file or a detection that does not fit it.
     """
-    document = _ground_truth(annotations)
+    document = ground_truth(annotations)
     results = _results(detections, document)
     with redirect_stdout(io.StringIO()):
         truth, found = COCO(), COCO()
@@ -98,7 +98,7 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
     return report
 
 
-def _ground_truth(path: str | Path) -> Document:
+def ground_truth(path: str | Path) -> Document:
     """The annotation document with `id`, `iscrowd` and `area` filled in where the source has none."""
     load_annotations(path, None)  # names what is malformed
     document = read_json(path)

@@ -43,9 +43,10 @@ def make(
             runs.append({"framework": framework, "seed": seed, "dir": str(folder), "cross": cross})
         settings = ("jittor", "jittor-stock") if framework == "jittor" else (framework,)
         for setting in settings:
-            profiles[setting] = str(
-                _write(root / "fakedet/profile" / f"{setting}.json", profile_of(framework, setting))
-            )
+            profiles[setting] = [
+                str(_write(root / f"fakedet/profile/{setting}.{number}.json", profile_of(framework, setting, number)))
+                for number in (1, 2, 3, 4)
+            ]
     index = {
         "model": "fakedet",
         "title": "FakeDet",
@@ -237,12 +238,14 @@ def _dataset(folder: Path) -> Path:
     return folder
 
 
-def profile_of(framework: str, setting: str) -> dict[str, Any]:
-    rng = np.random.default_rng(len(setting))
+def profile_of(framework: str, setting: str, number: int = 1) -> dict[str, Any]:
+    """What one process measured; processes differ by about one percent."""
+    rng = np.random.default_rng([len(setting), number])
     slow, hour = {"torch": (1.0, "01"), "jittor": (1.08, "02"), "jittor-stock": (1.9, "03")}[setting]
-    forward = (0.02 * slow * (1 + 0.05 * rng.standard_normal(60))).tolist()
-    split = {"preprocess": [0.002] * 60, "forward": forward, "postprocess": [0.001] * 60}
-    step = {"data": [0.01] * 12, "forward_backward": [0.3 * slow] * 12, "optimizer": [0.02] * 12}
+    slow *= 1 + 0.01 * rng.standard_normal()
+    forward = (0.02 * slow * (1 + 0.05 * rng.standard_normal(15))).tolist()
+    split = {"preprocess": [0.002] * 15, "forward": forward, "postprocess": [0.001] * 15}
+    step = {"data": [0.01] * 3, "forward_backward": [0.3 * slow] * 3, "optimizer": [0.02] * 3}
     host = {"cpu": "Fake CPU", "cores": 2, "memory_gb": 8.0, "gpu": None, "platform": "Fake-OS"}
     return {
         "framework": framework,
@@ -258,14 +261,14 @@ def profile_of(framework: str, setting: str) -> dict[str, Any]:
         "weights_bytes": 4_960_000,
         "macs": {"value": 321_000_000, "rule": "convolutions, linear layers and attention products"},
         "latency": split | {"total": [f + 0.003 for f in forward]},
-        "train": {"batch_size": 4, **step, "step": [0.33 * slow] * 12},
+        "train": {"batch_size": 4, **step, "step": [0.33 * slow] * 3},
         "first": {"import": 1.0, "build": 0.5, "forward": 2.0 * slow, "step": 9.0 * slow, "second_step": 0.4 * slow},
         "throughput": {"inference_images_per_second": 43 / slow, "train_images_per_second": 12 / slow},
         "memory": {"inference_peak_mb": 300.0 * slow, "train_peak_mb": 700.0 * slow, "meter": "fake meter"},
         "machine": {"latency": [0.004] * 40, "train": [0.004] * 40},
         "load": {"before": 0.1, "after": 1.0},
-        "others": 0.02,
-        "span": [f"2000-01-01T{hour}:00:00+00:00", f"2000-01-01T{hour}:00:30+00:00"],
+        "others": {"latency": 0.02, "train": 0.03},
+        "span": [f"2000-01-01T{hour}:{number}0:00+00:00", f"2000-01-01T{hour}:{number}0:30+00:00"],
     }
 
 

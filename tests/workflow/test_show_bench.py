@@ -9,7 +9,10 @@ from parity.errors import UserError
 
 def test_the_table_holds_medians_and_ratios_and_says_what_the_machine_did():
     profiles = {name: fake_results.profile_of(name, name) for name in ("torch", "jittor")}
-    profiles["jittor"] |= {"machine": {"latency": [0.005] * 4, "train": [0.004] * 4}, "others": 0.5}
+    profiles["jittor"] |= {
+        "machine": {"latency": [0.005] * 4, "train": [0.004] * 4},
+        "others": {"latency": 0.5, "train": 0.1},
+    }
     text = f"{show_bench.table(profiles)}\n{show_bench.machine_line(profiles)}"
     rows = {line[:22].strip(): line[22:].split() for line in text.splitlines()}
     assert rows["machine, inference"] == ["4.00", "5.00", "1.25"]
@@ -17,7 +20,7 @@ def test_the_table_holds_medians_and_ratios_and_says_what_the_machine_did():
     assert float(rows["training step"][2]) == pytest.approx(
         profiles["jittor"]["train"]["step"][0] / profiles["torch"]["train"]["step"][0], abs=0.01
     )
-    assert text.endswith("cores busy with something else: torch 0.02, jittor 0.50")
+    assert text.endswith("in the worst series: torch 0.03, jittor 0.50")
 
 
 def test_the_line_of_the_loader_has_both_medians_and_their_ratio():

@@ -15,6 +15,7 @@ from parity.config.run import RunConfig, load_run
 from parity.data.throughput import compare
 from parity.errors import UserError
 from parity.files import read_json, read_lines
+from parity.measure.processes import merge, processes
 
 ROWS = {  # row: where its samples stand in profile.json
     "inference, total": ("latency", "total"),
@@ -48,10 +49,13 @@ def table(profiles: dict[str, dict]) -> str:
 
 def machine_line(profiles: dict[str, dict]) -> str:
     """What the rows about the machine are, and whether it had anything else to do."""
-    others = ", ".join(f"{name} {profile['others']:.2f}" for name, profile in profiles.items())
+    others = ", ".join(
+        f"{name} {max(cores for process in processes(profile) for cores in process['others'].values()):.2f}"
+        for name, profile in profiles.items()
+    )
     return (
         "machine: a fixed computation amid each measurement, 1.00 unless the machine itself changed its speed\n"
-        f"cores busy with something else: {others}"
+        f"cores busy with something else, in the worst series: {others}"
     )
 
 
@@ -73,7 +77,8 @@ def measured_run(folder: Path) -> RunConfig:
 def main(folder: Path) -> None:
     """Print the table of every profile in a folder, PyTorch first."""
     order = ("torch", "jittor", "jittor-stock")
-    profiles = {name: read_json(folder / f"{name}.json") for name in order if (folder / f"{name}.json").exists()}
+    found = {name: [read_json(file) for file in sorted(folder.glob(f"{name}.json"))] for name in order}
+    profiles = {name: merge(several) for name, several in found.items() if several}
     if not profiles:
         raise UserError(f"{folder}: holds no profile, expected one of {', '.join(f'{name}.json' for name in order)}")
     some = next(iter(profiles.values()))

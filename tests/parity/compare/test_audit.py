@@ -27,6 +27,7 @@ from parity.compare.audit import (
     audit,
 )
 from parity.compare.comparison import load
+from parity.config.run import RunConfig
 from parity.train import engine
 
 
@@ -133,7 +134,6 @@ ASKED = {
     "model options": ({"options": {"depth": 2}}, "model options"),
     "groups": ({"groups": []}, "optimiser groups"),
     "variant": ({"variant": "large"}, "variant"),
-    "precision": ({"precision": "float16"}, "precision"),
     "device": ({"device": "cuda"}, "device"),
     "threads": ({"threads": 2}, "threads"),
 }
@@ -157,7 +157,7 @@ def trained(tmp_path: Path, run: dict, other: type[NumpyFramework] = Other, chan
     second = merge(run, changed or {}) | {"framework": "other"}
     pairs = [("numpy", run, NumpyFramework), ("other", second, other)]
     for name, settings, framework in pairs:
-        engine.train(settings, framework(settings["device"], settings["threads"]), tmp_path / name)
+        engine.train(RunConfig(**settings), framework(settings["device"], settings["threads"]), tmp_path / name)
     runs = [{"framework": name, "seed": 0, "dir": str(tmp_path / name)} for name, _, _ in pairs]
     index = {"model": "numpy", "frameworks": ["numpy", "other"], "runs": runs}
     (tmp_path / "comparison.json").write_text(json.dumps(index))
@@ -229,7 +229,7 @@ def test_a_run_that_was_killed_has_observed_the_same(run, tmp_path):
 
     run["checkpoint_minutes"] = 1e-9
     with pytest.raises(KeyboardInterrupt):
-        engine.train(run, Killed(), tmp_path / "other")
+        engine.train(RunConfig(**run), Killed(), tmp_path / "other")
     assert trained(tmp_path, run).comparable is True
 
 

@@ -13,9 +13,10 @@ from parity.measure.machine_speed import Others
 def test_a_pulse_is_timed_after_a_rest(monkeypatch):
     clock, rests = iter([10.0, 10.25]), []
     monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock), sleep=rests.append))
-    pulse = machine_speed.Pulse()
+    pulse = machine_speed.Pulse(3)
     assert pulse.take() == 0.25 and rests == [machine_speed.REST]
-    assert pulse.result[0] == 1.0 and pulse.result[-1] == np.exp(1.0)
+    assert len(pulse.results) == 3  # one for each thread, and every one computed
+    assert all(result[0] == 1.0 and result[-1] == np.exp(1.0) for result in pulse.results)
 
 
 def test_cores_of_others_are_what_is_left_of_the_machines_time(monkeypatch):

@@ -107,7 +107,7 @@ def test_radar_scales_to_the_better_framework(tmp_path):
     scaled = summary.axes_of_summary(comparison)
     assert len(scaled) == 7
     assert all(max(values.values()) == pytest.approx(1) for values in scaled.values())
-    assert scaled["training\nspeed"]["jittor"] == pytest.approx(1 / 1.08)
+    assert scaled["training\nspeed"]["jittor"] == pytest.approx(1 / 1.08, rel=0.02)
 
 
 def test_detections_are_on_the_same_annotated_images(tmp_path):

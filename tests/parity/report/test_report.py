@@ -11,6 +11,7 @@ from parity.compare.comparison import load
 from parity.compare.findings import find
 from parity.compare.limits import objects_by_size
 from parity.errors import UserError
+from parity.measure.processes import processes
 from parity.report import report
 from parity.report.figures.draw import draw_all
 from parity.report.index import FIGURES
@@ -28,12 +29,15 @@ def opening(text: str) -> str:
 
 
 def test_opening_has_verdicts_key_table_and_one_figure(tmp_path):
-    head = opening(build(fake_results.make(tmp_path, seeds=(0, 1, 2))))
+    path = fake_results.make(tmp_path, seeds=(0, 1, 2))
+    scores = path.parent / "runs/jittor/fake-s1/coco.json"  # differences that are all the same have no spread
+    scores.write_text(scores.read_text().replace("0.504,", "0.5046,", 1))
+    head = opening(build(path))
     assert head.startswith("# FakeDet (tiny): PyTorch and Jittor\n")
     assert "**Comparable.**" in head
     assert "**AP: equivalent**" in head
-    assert "**Training step, Jittor (fast operators): different**, slower. 1.08 × the time of PyTorch" in head
-    assert "| AP, final weights (points) | 50.40 | 50.40 | – |" in head
+    assert "**Training step, Jittor (fast operators): different**, slower. 1.10 × the time of PyTorch" in head
+    assert "| AP, final weights (points) | 50.40 | 50.42 | – |" in head
     assert head.count("![") == 1
 
 
@@ -89,7 +93,9 @@ def test_low_ap_is_hedged(tmp_path):
         run.coco["metrics"]["AP"] = 0.0002
     findings = find(comparison, bootstrap_samples=0)
     text = report.render(comparison, findings, make_all(comparison, findings), "en")
-    assert "at an AP so low that agreement says little" in opening(text)
+    assert findings.ap.code == "low_ap" and "**AP: inconclusive**" in opening(text)
+    assert "the verdict is withheld: the highest AP is 0.02 points, below 5" in opening(text)
+    assert make_all(comparison, findings)["verdicts"].iloc[0]["verdict"] == "inconclusive"
     assert "equality at this level says little" in text
 
 
@@ -107,7 +113,7 @@ def test_few_objects_of_a_size_are_hedged(tmp_path, language, words):
 def test_a_busy_machine_is_hedged(tmp_path):
     path = fake_results.make(tmp_path)
     comparison = load(path)
-    comparison.profiles["jittor"]["others"] = 0.9
+    processes(comparison.profiles["jittor"])[2]["others"]["train"] = 0.9  # one series of one process
     findings = find(comparison, bootstrap_samples=0)
     text = report.render(comparison, findings, make_all(comparison, findings), "en")
     assert "**Training step, Jittor (fast operators): inconclusive**" in opening(text)
@@ -134,26 +140,29 @@ def test_a_machine_that_was_slower_meanwhile_settles_nothing(tmp_path, language,
 def test_what_an_idle_machine_does_is_no_warning(tmp_path):
     comparison = load(fake_results.make(tmp_path))
     before = find(comparison, bootstrap_samples=0).speed
-    comparison.profiles["jittor"]["others"] = findings_module.IDLE
+    third = processes(comparison.profiles["jittor"])[2]
+    third["others"]["latency"] = findings_module.IDLE
     assert findings_module.busy(comparison) == {} and find(comparison, bootstrap_samples=0).speed == before
-    comparison.profiles["jittor"]["others"] = findings_module.IDLE + 0.1
+    third["others"]["latency"] = findings_module.IDLE + 0.1
     assert list(findings_module.busy(comparison)) == ["jittor"]
-    codes = {setting: v.code for (name, setting), v in find(comparison, bootstrap_samples=0).speed.items()}
-    assert codes["jittor"] == "busy" and codes["jittor-stock"] != "busy"
+    codes = {key: v.code for key, v in find(comparison, bootstrap_samples=0).speed.items()}
+    disturbed = {("inference latency", "jittor"), ("forward pass", "jittor")}
+    assert {key for key, code in codes.items() if code == "busy"} == disturbed
+    del third["others"]
+    codes = {key: v.code for key, v in find(comparison, bootstrap_samples=0).speed.items()}
+    assert {key for key, code in codes.items() if code == "unrecorded"} == disturbed | {("training step", "jittor")}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_ran_while_speed_was_measured_is_named(tmp_path, language):
     comparison = load(fake_results.make(tmp_path))
-    comparison.profiles["torch"]["span"] = ["2000-01-01T01:00:00+00:00", "2000-01-01T01:01:00+00:00"]
-    comparison.profiles["jittor-stock"]["span"] = ["2000-01-01T01:01:00+00:00", "2000-01-01T01:02:00+00:00"]
-    comparison.profiles["jittor"]["span"] = ["2000-01-01T02:00:00+00:00", "2000-01-01T02:01:00+00:00"]
     assert findings_module.overlaps(comparison) == []
-    comparison.runs[1].manifest |= {"started": "2000-01-01T01:01:30+00:00", "finished": "2000-01-01T01:30:00+00:00"}
-    assert findings_module.overlaps(comparison) == [("profile jittor-stock", "training jittor seed 0")]
+    begun, ended = processes(comparison.profiles["jittor-stock"])[1]["span"]
+    comparison.runs[1].manifest |= {"started": begun, "finished": ended}
+    assert findings_module.overlaps(comparison) == [("profile jittor-stock, process 2", "training jittor seed 0")]
     findings = find(comparison, bootstrap_samples=0)
     text = report.render(comparison, findings, make_all(comparison, findings), language)
-    assert "profile jittor-stock: training jittor seed 0" in text
+    assert "profile jittor-stock, process 2: training jittor seed 0" in text
 
 
 def test_profiles_of_unequal_conditions_are_named(tmp_path):
