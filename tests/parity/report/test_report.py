@@ -36,7 +36,7 @@ def test_opening_has_verdicts_key_table_and_one_figure(tmp_path):
     assert head.startswith("# FakeDet (tiny): PyTorch and Jittor\n")
     assert "**Comparable.**" in head
     assert "**AP: equivalent**" in head
-    assert "**Training step, Jittor (fast operators): different**, slower. 1.10 × the time of PyTorch" in head
+    assert "**Training step, Jittor (fast operators): different**, slower. 1.08 × the time of PyTorch" in head
     assert "| AP, final weights (points) | 50.40 | 50.42 | – |" in head
     assert head.count("![") == 1
 
