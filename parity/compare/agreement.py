@@ -12,7 +12,7 @@ OVERLAP = 0.5  # intersection over union from which two boxes of one class may b
 
 @dataclass
 class Agreement:
-    """Counts over all images, and the largest differences between partners: of a score, and of a box corner in pixels."""
+    """Counts over all images, and the largest differences of partners: of a score, and of a box corner in pixels."""
 
     images: int
     matched: int
