@@ -145,6 +145,8 @@ class TorchFramework(Framework):
         for name, parameter in self.model.named_parameters():
             given = arrays.get(name)
             parameter.grad = None if given is None else torch.from_numpy(np.array(given)).to(parameter)
+        if self.optimizer is not None:
+            self.optimizer.used = False  # no step has taken these
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         return self.optimizer.state()
