@@ -13,15 +13,22 @@ from parity.config.section import Section, Unique
 class ProfileConfig(Section):
     """How speed and memory are measured."""
 
-    images: int = Field(
-        100,
+    processes: int = Field(
+        4,
         ge=1,
-        description="Latency samples, one image each; the validation images are repeated if they are fewer.",
+        description="Processes of each setting, each of them one sample; nothing is concluded from fewer than 3.",
+    )
+    images: int = Field(
+        25,
+        ge=1,
+        description="Latency samples of a process, one image each; images are repeated where there are too few.",
     )
     steps: int = Field(
-        20, ge=1, description="Timed training steps, for each of the two series (whole steps, and their split)."
+        6,
+        ge=1,
+        description="Timed training steps of a process, for each of the two series (whole steps, and their split).",
     )
-    warmup: int = Field(5, ge=2, description="Images and steps that run before anything is timed.")
+    warmup: int = Field(3, ge=2, description="Images and steps that run before anything is timed.")
     stock: bool = Field(True, description="Also measure Jittor with its own operators where `jittor.ops` is fast.")
 
 
@@ -63,6 +70,9 @@ class MarginsConfig(Section):
     """The equivalence margins, fixed before the run."""
 
     ap: float = Field(1.0, gt=0, description="AP points (0 to 100) within which two frameworks count as equivalent.")
+    ap_relative: float = Field(
+        0.05, gt=0, description="The same as a share of the first framework's AP; the smaller of the two counts."
+    )
     latency: float = Field(0.05, gt=0, description="Relative latency difference within which they count as equivalent.")
 
 

@@ -23,7 +23,7 @@ DEFAULT = {
     "train": 2,
     **CROSS,
     "profile_config": 3,
-    "profile": 3,
+    "profile": 12,
     "publish_profile": 1,
     **REPORT,
 }
@@ -79,7 +79,7 @@ def test_one_framework_needs_nothing_of_the_other(empty_project):
         "run_config": 1,
         "train": 1,
         "profile_config": 2,
-        "profile": 2,
+        "profile": 8,
         "publish_profile": 1,
         **REPORT,
     }
@@ -91,13 +91,13 @@ def test_one_framework_needs_nothing_of_the_other(empty_project):
 def test_torch_alone_converts_nothing(empty_project):
     jobs = empty_project.jobs("--config", "framework=torch")
     assert "convert" not in jobs
-    assert jobs["profile"] == 1
+    assert jobs["profile"] == 4
 
 
 @pytest.mark.parametrize("seeds", ["seeds=0,1,2", "seeds=[0,1,2]"])
 def test_every_seed_is_a_run_of_each_framework(empty_project, seeds):
     jobs = empty_project.jobs("--config", seeds)
-    assert (jobs["weights"], jobs["train"], jobs["cross_predict"], jobs["profile"]) == (3, 6, 6, 3)
+    assert (jobs["weights"], jobs["train"], jobs["cross_predict"], jobs["profile"]) == (3, 6, 6, 12)
 
 
 def test_a_finished_report_is_left_alone(done_project):
@@ -155,14 +155,14 @@ def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
 def test_what_a_training_step_does_is_measured_again(done_project, tmp_path):
     overlay = tmp_path / "model.yaml"
     overlay.write_text("models: {rtdetr: {train: {clip_norm: null}}}\n")
-    assert done_project.jobs("--configfile", str(overlay))["profile"] == 3
+    assert done_project.jobs("--configfile", str(overlay))["profile"] == 12
 
 
 def test_an_edit_in_one_framework_retrains_that_framework(done_project):
     with edited(done_project, "jittor_impl/models/rtdetr.py"):
         jobs = done_project.jobs()
         text = done_project.snakemake("-n").stdout
-    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 2, 2)
+    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 8, 2)
     assert (jobs.get("probe", 0), jobs["probe_other"], jobs["gate"]) == (0, 1, 1)
     assert "weights" not in jobs
     assert "Training rtdetr in jittor" in text and "Training rtdetr in torch" not in text
@@ -239,7 +239,7 @@ def test_measurements_have_the_machine_to_themselves(project):
     assert run.returncode == 0, run.stdout
     jobs = [json.loads(line) for line in spans.read_text().splitlines()]
     measured = [json.loads(file.read_text())["span"] for file in project.folder.glob("results/rtdetr/profile/*.json")]
-    assert len(measured) == 3 and len(jobs) == 11
+    assert len(measured) == 12 and len(jobs) == 20
     for begun, ended in measured:
         beside = [verb for verb, start, end in jobs if start < ended and begun < end]
         assert beside == ["profile"]

@@ -83,6 +83,7 @@ wildcard_constraints:
     alignment_id=r"[0-9a-f]{8}",
     profile_id=r"[0-9a-f]{8}",
     setting="torch|jittor|jittor-stock",
+    process=r"\d+",
 
 
 # ---- names

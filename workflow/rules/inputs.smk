@@ -205,7 +205,8 @@ def profile_yaml(wildcards):
 
 def profiles(model):
     """Every configured measurement, by what it is called in the report."""
-    return {setting: f"{profile_of(model, setting)}.json" for setting in profile_settings()}
+    numbers = range(1, config["profile"]["processes"] + 1)
+    return {name: [f"{profile_of(model, name)}.{number}.json" for number in numbers] for name in profile_settings()}
 
 
 # ---- figures and report
@@ -276,7 +277,7 @@ def reproduce(model):
         file = profile_of(model, setting)
         commands[f"profile {setting}"] = (
             f"{shlex.quote(python(framework))} -m {framework}_impl profile --config {file}.run.yaml"
-            f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.json"
+            f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.1.json"
             + (" --ops stock" if stock else "")
             + "".join(f" --{key} {value}" for key, value in MEASURE.items())
         )

@@ -21,11 +21,11 @@ rule profile:
         config=rules.profile_config.output[0],
         sources=lambda w: framework_sources(framework_of(w.setting), w.model, "profile"),
     output:
-        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.json",
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.{{process}}.json",
     log:
-        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.log",
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.{{process}}.log",
     benchmark:
-        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.benchmark.tsv"
+        f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.{{process}}.benchmark.tsv"
     # One right after the other, before the trainings: the machine is not equally fast at all times.
     priority: 10
     conda:
@@ -41,7 +41,7 @@ rule profile:
         profile=MEASURE,
         threads=config["threads"],
     message:
-        "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}; nothing else runs meanwhile."
+        "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}, process {wildcards.process}; nothing else runs meanwhile."
     shell:
         "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
         " -m {params.framework}_impl profile --config {input.config:q} --weights {input.weights:q}"
@@ -52,7 +52,7 @@ rule profile:
 rule publish_profile:
     """Copies of what is configured now, where a reader looks for them."""
     input:
-        lambda w: list(profiles(w.model).values()),
+        lambda w: sum(profiles(w.model).values(), []),
     output:
         f"{RESULTS}/{{model}}/profile/published.txt",
     log:

@@ -71,13 +71,13 @@ def loader_line(measured: dict) -> str:
 def measured_run(folder: Path) -> RunConfig:
     """The configuration of the first published measurement, which lies beside the measurement itself."""
     first = Path(read_lines(folder / "published.txt")[0])
-    return load_run(first.with_name(f"{first.stem}.run.yaml"))
+    return load_run(first.with_name(f"{first.name.partition('.')[0]}.run.yaml"))
 
 
 def main(folder: Path) -> None:
     """Print the table of every profile in a folder, PyTorch first."""
     order = ("torch", "jittor", "jittor-stock")
-    found = {name: [read_json(file) for file in sorted(folder.glob(f"{name}.json"))] for name in order}
+    found = {name: [read_json(file) for file in sorted(folder.glob(f"{name}.[0-9]*.json"))] for name in order}
     profiles = {name: merge(several) for name, several in found.items() if several}
     if not profiles:
         raise UserError(f"{folder}: holds no profile, expected one of {', '.join(f'{name}.json' for name in order)}")
