@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from parity.compare.image_bootstrap import _match, average_precision, compare
+from parity.train.evaluate import evaluate
 
 
 def coco_ap(truth: dict, entries: list[dict]) -> float:
@@ -91,3 +92,15 @@ def test_no_detections_at_all_gives_zero(files, tmp_path):
     nothing = tmp_path / "nothing.json"
     nothing.write_text("[]")
     assert compare(annotations, first, nothing, samples=100).second == 0.0
+
+
+def test_a_ground_truth_with_id_0_counts_as_it_does_in_the_ap_beside(tmp_path):
+    box = {"bbox": [4.0, 4.0, 20.0, 20.0], "category_id": 1}
+    truth = {"images": [{"id": 1, "file_name": "1.png", "width": 64, "height": 64}]}
+    truth |= {"categories": [{"id": 1, "name": "a"}]}
+    truth |= {"annotations": [{"id": 0, "image_id": 1, "area": 400.0, "iscrowd": 0, **box}]}
+    (tmp_path / "val.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps([{"image_id": 1, "score": 0.9, **box}]))
+    found = tmp_path / "found.json"
+    boot = compare(tmp_path / "val.json", found, found, samples=100)
+    assert boot.first == pytest.approx(evaluate(tmp_path / "val.json", found)["metrics"]["AP"]) == pytest.approx(1.0)
