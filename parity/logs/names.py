@@ -5,7 +5,6 @@ from functools import lru_cache
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 RECALLS = ("AR1", "AR10", "AR100", "AR300", "AR1000", "ARs", "ARm", "ARl")
-COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")  # order of the COCO API
 NAMES = 4096  # different names remembered; a log has a few dozen
 
 _PREFIX = re.compile(

@@ -8,7 +8,8 @@ from math import inf, isfinite, nan
 from typing import Any
 
 from parity.logs.builder import Builder
-from parity.logs.names import COCO, metric, phase, quantity
+from parity.logs.names import metric, phase, quantity
+from parity.train.evaluate import METRICS
 
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|NAN|-?inf|Infinity)"
 PAIR = re.compile(rf"([A-Za-z_][\w/.@\-]*)\s*[:=]\s*({NUMBER})(?!\d|[:/]|\.\d)")
@@ -230,4 +231,4 @@ def coco_list(value: Any) -> dict[str, float]:
     if not isinstance(value, list):
         return {}
     numbers = [real(v) for v in value]
-    return {n: v for n, v in zip(COCO, numbers, strict=False) if v is not None and isfinite(v) and v >= 0}
+    return {n: v for n, v in zip(METRICS, numbers, strict=False) if v is not None and isfinite(v) and v >= 0}
