@@ -11,12 +11,12 @@ from math import isfinite, isnan, log
 import numpy as np
 from scipy import stats
 
-from parity.compare.stats import ALPHA, Verdict, ratio_of_medians
+from parity.compare.stats import ALPHA, Verdict
+from parity.logs.ratio import FEWEST, ratio_of_medians
 from parity.logs.record import Run
 
 MARGIN = 0.05  # of the ratio, as for the speed of this project's own runs
 AGREE = 0.1  # median |log ratio| below which two ways of timing say the same
-FEWEST = 5  # samples for an interval
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -127,6 +129,8 @@ class Project:
             imports = "; ".join(re.findall(r"^(?:from|import) parity.*", script.read_text(), re.M))
             text = SCRIPT.format(imports=imports, names=outputs) if outputs else ALIGN.format(imports=imports)
             script.write_text(text)
+        # The frameworks' environments hold filelock; the ones of this project are empty.
+        shutil.copytree(Path(filelock.__file__).parent, folder / "filelock")
         workflow_env = subprocess.run(
             [sys.executable, "workflow/scripts/make_venv.py", "envs/workflow.yaml"],
             cwd=folder,

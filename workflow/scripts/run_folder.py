@@ -5,7 +5,7 @@
 
 An interrupted run continues from its checkpoints. A run that was finished, and is asked for again because code changed
 or because the user forces it, must not: it would find its last checkpoint and change nothing. Checkpoints of other
-code are of another run too. Of the project only `parity.files` is used, which needs nothing but the standard library,
+code are removed as well. Of the project only `parity.files` is used, which needs little more than the standard library,
 because this runs in every framework's environment.
 """
 
