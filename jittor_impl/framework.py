@@ -11,9 +11,10 @@ import scipy
 from jittor_impl import inspect, ops, state
 from jittor_impl.ema import EMA
 from jittor_impl.models import build
-from jittor_impl.models.interface import Detector, Target
+from jittor_impl.models.interface import Detector
 from jittor_impl.optim import Optimizer
 from jittor_impl.runtime import compiler_version, jt, onednn_version
+from parity.data.targets import batch_targets
 from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
 
@@ -82,7 +83,7 @@ class JittorFramework(Framework):
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
         self.model.train()
         self.model.epoch = epoch
-        inputs, targets = self.to_device(batch), self._targets(batch)
+        inputs, targets = self.to_device(batch), batch_targets(batch)
         outputs = self.model(inputs.images, inputs.sizes, targets, draws)
         losses = self.model.losses(outputs, targets)
         gradients = reached_gradients(losses.total * scale, state.parameters(self.model))
@@ -101,12 +102,6 @@ class JittorFramework(Framework):
                 arrays["topk_ind"] = raw["topk_ind"]
         named = {name: value.item() for name, value in losses.named.items()}
         return StepResult(named, losses.total.item(), arrays)
-
-    def _targets(self, batch: Batch) -> list[Target]:
-        return [
-            Target(boxes, labels, (int(size[0]), int(size[1])))
-            for (boxes, labels), size in zip(batch.targets(), batch.sizes, strict=True)
-        ]
 
     def optimizer_step(
         self, lrs: list[float], clip_norm: float | None, norm: bool = True

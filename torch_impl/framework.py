@@ -11,15 +11,17 @@ import scipy
 import torch
 from torch import Tensor
 
+from parity.data.targets import batch_targets
 from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
 from torch_impl import inspect, state
 from torch_impl.ema import EMA
 from torch_impl.models import build
-from torch_impl.models.interface import Detector, Target
+from torch_impl.models.interface import Detector
 from torch_impl.optim import Optimizer
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class Inputs(NamedTuple):
@@ -102,7 +104,7 @@ class TorchFramework(Framework):
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
         self.model.train()
         self.model.epoch = epoch
-        inputs, targets = self.to_device(batch), self._targets(batch)
+        inputs, targets = self.to_device(batch), batch_targets(batch, NUMPY[self.dtype])
         outputs = self.call(inputs.images, inputs.sizes, targets, draws)
         losses = self.model.losses(outputs, targets)
         if self.optimizer is not None:
@@ -112,21 +114,11 @@ class TorchFramework(Framework):
         arrays = {}
         if extras:
             raw = state.to_arrays(self.model.raw_outputs(outputs))
-            arrays = {f"output/{name}": array for name, array in raw.items()} | state.to_arrays(losses.matches)
+            arrays = {f"output/{name}": array for name, array in raw.items()} | losses.matches
             arrays |= {f"loss/{name}": np.float32(value.item()) for name, value in (losses.parts or {}).items()}
             if "topk_ind" in raw:
                 arrays["topk_ind"] = raw["topk_ind"]
         return StepResult(dict(zip(names, values.tolist(), strict=True)), float(losses.total.detach()), arrays)
-
-    def _targets(self, batch: Batch) -> list[Target]:
-        return [
-            Target(
-                torch.from_numpy(boxes).to(self.device, self.dtype),
-                torch.from_numpy(labels).to(self.device),
-                (int(size[0]), int(size[1])),
-            )
-            for (boxes, labels), size in zip(batch.targets(), batch.sizes, strict=True)
-        ]
 
     def optimizer_step(
         self, lrs: list[float], clip_norm: float | None, norm: bool = True

@@ -7,19 +7,9 @@ import numpy as np
 
 from jittor_impl.runtime import jt
 from parity.data.draws import Draws
+from parity.data.targets import Target
 
 Var, nn = jt.Var, jt.nn
-
-
-class Target(NamedTuple):
-    """Ground truth of one image: boxes [n, 4] xyxy pixels of the preprocessed image, labels [n] int64, size (h, w).
-
-    NumPy: it is matched and noised on the host, and only what a loss needs becomes a Var.
-    """
-
-    boxes: np.ndarray
-    labels: np.ndarray
-    size: tuple[int, int]
 
 
 class Losses(NamedTuple):

@@ -4,7 +4,21 @@ NumPy, once for every framework: it needs no gradient, and it decides by compari
 so two frameworks agree on it as far as their predictions do.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+
+from parity.data.targets import Target
+
+
+class Positives(NamedTuple):
+    """P places that have to predict a box: image and place [P], box [P, 4] pixels, label [P], quality (IoU) [P]."""
+
+    image: np.ndarray
+    place: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    quality: np.ndarray
 
 
 def dynamic_soft_labels(
@@ -64,3 +78,31 @@ def pairwise_iou(a: np.ndarray, b: np.ndarray, eps: float = 1e-6) -> np.ndarray:
     inter = sides.clip(min=0).prod(-1)
     area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
     return inter / np.maximum(area_a[:, None] + area_b[None] - inter, eps)
+
+
+def assign_images(
+    points: np.ndarray,
+    scores: np.ndarray,
+    predicted: np.ndarray,
+    targets: list[Target],
+    topk: int,
+    iou_factor: float,
+) -> tuple[list[np.ndarray], Positives]:
+    """`dynamic_soft_labels` of every image: scores [B, N, C] and predicted [B, N, 4] at the N points [N, 2].
+
+    Returns per image int64 [N], 0 or 1 + the number of the assigned box, and all positive places of the batch.
+    """
+    found = [
+        dynamic_soft_labels(points, score, box, target.boxes, target.labels, topk, iou_factor)
+        for score, box, target in zip(scores, predicted, targets, strict=True)
+    ]
+    places = [np.flatnonzero(assigned) for assigned, _ in found]
+    chosen = [assigned[place] - 1 for (assigned, _), place in zip(found, places, strict=True)]
+    positives = Positives(
+        np.repeat(np.arange(len(found)), [len(place) for place in places]),
+        np.concatenate(places),
+        np.concatenate([target.boxes[number] for target, number in zip(targets, chosen, strict=True)]),
+        np.concatenate([target.labels[number] for target, number in zip(targets, chosen, strict=True)]),
+        np.concatenate([overlaps[place] for (_, overlaps), place in zip(found, places, strict=True)]),
+    )
+    return [assigned for assigned, _ in found], positives

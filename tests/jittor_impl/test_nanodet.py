@@ -9,12 +9,12 @@ import pytest
 from jittor_impl import ops
 from jittor_impl.framework import JittorFramework
 from jittor_impl.models import build
-from jittor_impl.models.interface import Target
-from jittor_impl.models.nanodet.criterion import Positives
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe, parameters
 from parity.config.models import model_config
+from parity.data.assign_dynamic import Positives
 from parity.data.draws import Draws
+from parity.data.targets import Target
 from parity.framework import Batch
 from parity.weights import formats
 

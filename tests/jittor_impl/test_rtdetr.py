@@ -15,6 +15,7 @@ from jittor_impl.models.rtdetr.matcher import HungarianMatcher
 from jittor_impl.models.rtdetr.postprocess import detections
 from jittor_impl.runtime import jt
 from jittor_impl.state import describe
+from parity.data.denoising import noised
 from parity.data.draws import Draws
 from parity.errors import UserError
 from parity.files import digest
@@ -156,48 +157,15 @@ def test_dropout_follows_the_draws(framework, batch):
 
 
 # ---- denoising
-def test_denoising_layout_and_noise():
-    boxes = [np.array([[0.5, 0.5, 0.2, 0.4], [0.3, 0.3, 0.1, 0.1]], np.float32), np.full((1, 4), 0.4, np.float32)]
-    labels = [np.array([0, 1]), np.array([1])]
-    noise = make_denoising(boxes, labels, 3, 5, 4, 0.5, 1.0, FixedDraws(0.1, 1))
-    assert noise.groups == 2
-    # u = 0.1 < 0.25 changes every real label to 0 + 1, in both halves; what pads stays the number of classes
-    assert noise.labels.numpy().tolist() == [[1] * 8, [1, 3] * 4]
-    assert [p.tolist() for p in noise.positives] == [[0, 1, 4, 5], [0, 4]]
-    # sign +1: both corners move by 0.1 (positive) or 1.1 (negative) times half the size
-    found = sigmoid(noise.boxes.numpy())
-    assert np.allclose(found[0, 0], [0.51, 0.52, 0.2, 0.4], atol=1e-6)
-    assert np.allclose(found[0, 2], [0.61, 0.72, 0.2, 0.4], atol=1e-6)
-    assert np.allclose(found[1, 1], sigmoid(-np.log(1e5)), atol=1e-7)  # padding: an empty box
-    mask = noise.mask.numpy()
-    assert mask.shape == (13, 13)
-    assert mask[8:, :8].all() and not mask[8:, 8:].any() and not mask[:8, 8:].any()
-    assert mask[:4, 4:8].all() and mask[4:8, :4].all() and not mask[:4, :4].any()
-
-
-def test_noised_boxes_are_clipped_to_the_image():
-    box = [np.array([[0.85, 0.5, 0.2, 0.4]], np.float32)]
-    noise = make_denoising(box, [np.array([0])], 3, 5, 1, 0.0, 1.0, FixedDraws(0.5, 1))
-    # the recoverable copy moves by 0.05 and 0.1, the other by 0.15 and 0.3, over the right and the lower border
-    want = [[0.9, 0.6, 0.2, 0.4], [0.95, 0.8, 0.1, 0.4]]
-    assert np.allclose(sigmoid(noise.boxes.numpy()[0]), want, atol=2e-5)
-
-
-def test_denoising_draws_in_the_official_order():
-    asked = []
-
-    class Recorder(FixedDraws):
-        def uniform(self, shape):
-            asked.append(("uniform", shape))
-            return super().uniform(shape)
-
-        def integers(self, low, high, shape):
-            asked.append((low, high, shape))
-            return super().integers(low, high, shape)
-
-    boxes = [np.full((3, 4), 0.4, np.float32)]
-    make_denoising(boxes, [np.array([0, 1, 2])], 7, 5, 2, 0.5, 1.0, Recorder(0.5, 0))
-    assert asked == [("uniform", (1, 6)), (0, 7, (1, 6)), (0, 2, (1, 6, 4)), ("uniform", (1, 6, 4))]
+def test_denoising_queries_are_the_noised_boxes_as_logits():
+    boxes, labels = [np.full((1, 4), 0.4, np.float32)], [np.array([2])]
+    noise = noised(boxes, labels, 3, 5, 2, 0.0, 1.0, FixedDraws(0.1, 1))
+    queries = make_denoising(noise, jt.zeros(1))
+    assert np.allclose(sigmoid(queries.boxes.numpy()), np.clip(noise.boxes, 1e-5, 1 - 1e-5), atol=1e-6)
+    assert queries.labels.dtype == "int32"
+    assert queries.labels.numpy().tolist() == noise.labels.tolist()
+    assert queries.mask.numpy().tolist() == noise.mask.tolist()
+    assert make_denoising(None, jt.zeros(1)) is None
 
 
 # ---- boxes, matching and losses

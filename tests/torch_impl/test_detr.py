@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from parity.config.models import model_config
 from parity.data.draws import Draws
+from parity.data.targets import Target
 from parity.errors import UserError
 from torch_impl.layers import MultiheadAttention
 from torch_impl.models import build
@@ -20,7 +21,6 @@ from torch_impl.models.detr.matcher import HungarianMatcher
 from torch_impl.models.detr.position import PositionEmbeddingSine
 from torch_impl.models.detr.postprocess import detections
 from torch_impl.models.detr.transformer import Transformer, TransformerDecoderLayer
-from torch_impl.models.interface import Target
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/detr_r50/keys.json").read_text())["keys"]
 SMALL = {"base_width": 8, "hidden_dim": 32, "heads": 4, "encoder_layers": 1, "ffn": 64, "num_queries": 6}
@@ -36,8 +36,8 @@ def options(variant=None, num_classes=3, **overrides):
 
 def targets(counts, size=(64, 64)):
     h, w = size
-    corner = torch.tensor([w, h, w, h])
-    return [Target(torch.tensor([[0.1, 0.2, 0.5, 0.7]]).tile(n, 1) * corner, torch.arange(n) % 3, size) for n in counts]
+    box = np.array([[0.1, 0.2, 0.5, 0.7]], np.float32) * np.array([w, h, w, h], np.float32)
+    return [Target(np.tile(box, (n, 1)), np.arange(n) % 3, size) for n in counts]
 
 
 def train(model, images, truth, sizes=None, draws=None):
@@ -184,14 +184,14 @@ def test_classification_divides_by_the_sum_of_weights():
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     weights = np.where(classes == 3, 0.1, 1.0)
     want = -(weights * np.log(np.take_along_axis(p, classes[..., None], 2)[..., 0])).sum() / weights.sum()
-    assert float(classification(torch.tensor(logits), torch.tensor(classes), 0.1)) == pytest.approx(want)
+    assert float(classification(torch.tensor(logits), classes, 0.1)) == pytest.approx(want)
 
 
 def test_matching_cost_is_the_formula():
     matcher = HungarianMatcher(COSTS)
     logits = torch.tensor([[0.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.5, 0.5, 0.4, 0.4]])
-    cost = matcher.cost(logits, boxes, torch.tensor([1]), torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+    cost = matcher.cost(logits, boxes, np.array([1]), np.array([[0.5, 0.5, 0.2, 0.2]], np.float32))
     p = [np.exp(2) / (1 + np.exp(2) + np.e), 1 / (np.e + 2)]
     assert np.allclose(cost[:, 0], [-p[0] - 2, -p[1] + 5 * 0.4 - 2 * 0.25], atol=1e-6)
 
@@ -200,9 +200,8 @@ def test_losses_of_a_known_matching():
     logits = torch.tensor([[[9.0, 0.0, 0.0], [0.0, 0.0, 9.0]]])
     head = {"logits": logits, "boxes": torch.tensor([[[0.5, 0.5, 0.2, 0.2], [0.1, 0.1, 0.1, 0.1]]])}
     criterion = SetCriterion(HungarianMatcher(COSTS), 0.1)
-    named, matches = criterion(
-        {"main": head, "aux": [head]}, [torch.tensor([[0.5, 0.5, 0.4, 0.2]])], [torch.tensor([0])]
-    )
+    truth = [np.array([[0.5, 0.5, 0.4, 0.2]], np.float32)], [np.array([0])]
+    named, matches = criterion({"main": head, "aux": [head]}, *truth)
     assert list(named) == [f"loss_{kind}{suffix}" for suffix in ("", "_0") for kind in ("ce", "bbox", "giou")]
     assert [x.tolist() for x in matches["aux_0"][0]] == [[0], [0]]
     assert float(named["loss_bbox"]) == pytest.approx(0.2)

@@ -6,6 +6,7 @@ import torch
 from gfocalv2_cases import KEYS, SMALL, batch_of, largest_probabilities, maps, step
 
 from parity.config.models import model_config
+from parity.data.targets import batch_targets
 from torch_impl.framework import TorchFramework
 from torch_impl.models.gfocalv2.head import top_statistics
 from torch_impl.models.gfocalv2.postprocess import best_places, detections
@@ -54,7 +55,7 @@ def test_padding_has_no_class_loss(framework):
     outputs = made.model(torch.from_numpy(batch.images))
     for scores in outputs["scores"]:
         scores.retain_grad()
-    made.model.losses(outputs, made._targets(batch)).total.backward()
+    made.model.losses(outputs, batch_targets(batch)).total.backward()
     gradient = outputs["scores"][0].grad.abs().amax(1)
     assert (gradient[0] > 0).all()
     assert (gradient[1, :8, :4] > 0).all() and not gradient[1, :, 4:].any()

@@ -84,18 +84,18 @@ def test_matching_is_the_cheapest_of_all_assignments():
     cost = 2 * (0.25 * (1 - p) ** 2 * -np.log(p + 1e-8) - 0.75 * p**2 * -np.log(1 - p + 1e-8))
     cost += 5 * np.abs(found[:, None] - wanted[None]).sum(-1)
     cost -= 2 * np.array([[giou(x, y)[0] for y in corners(wanted)] for x in corners(found)])
-    tensors = torch.tensor(logits), torch.tensor(found), torch.tensor(labels), torch.tensor(wanted)
-    assert np.allclose(MATCHER.cost(*tensors), cost)
-    [(src, tgt)] = MATCHER.match(tensors[0][None], tensors[1][None], [tensors[2]], [tensors[3]])
+    logits, found, labels = torch.tensor(logits), torch.tensor(found), np.array(labels)
+    assert np.allclose(MATCHER.cost(logits, found, labels, wanted), cost)
+    [[(src, tgt)]] = MATCHER.match([{"logits": logits[None], "boxes": found[None]}], [labels], [wanted])
     assert src.tolist() == sorted(src.tolist())
     best = min(itertools.permutations(range(5), 3), key=lambda places: cost[list(places), range(3)].sum())
     assert dict(zip(tgt.tolist(), src.tolist(), strict=True)) == dict(enumerate(best))
 
 
 def test_matching_says_that_training_diverged():
-    logits = torch.full((1, 4, 3), float("nan"))
+    head = {"logits": torch.full((1, 4, 3), float("nan")), "boxes": torch.rand(1, 4, 4)}
     with pytest.raises(UserError, match="diverged"):
-        MATCHER.match(logits, torch.rand(1, 4, 4), [torch.tensor([1])], [torch.rand(1, 4)])
+        MATCHER.match([head], [np.array([1])], [np.full((1, 4), 0.5, np.float32)])
 
 
 @pytest.mark.parametrize("kind", ["vfl", "focal", "bce"])
@@ -106,7 +106,7 @@ def test_criterion_sums_weighted_losses_over_the_number_of_boxes(kind):
     wanted, labels = [random_boxes(2), random_boxes(1)], [[0, 2], [1]]
     head = {"logits": torch.tensor(logits), "boxes": torch.tensor(found)}
     outputs = {"main": head, "aux": [head], "dn": [], "denoising": None}
-    named, matches = criterion(outputs, [torch.tensor(b) for b in wanted], [torch.tensor(c) for c in labels])
+    named, matches = criterion(outputs, wanted, [np.array(c) for c in labels])
     target, quality, l1, overlap = np.zeros((2, 4, 3)), np.zeros((2, 4, 3)), 0.0, 0.0
     for i, (src, tgt) in enumerate(matches["main"]):
         for s, t in zip(src.tolist(), tgt.tolist(), strict=True):
@@ -130,10 +130,10 @@ def test_denoising_losses_use_known_matches_and_divide_by_the_groups():
     criterion = SetCriterion(MATCHER, "bce", {"class": 1.0, "bbox": 1.0, "giou": 1.0}, alpha=0.75, gamma=2.0)
     wanted, labels = [random_boxes(2), random_boxes(1)], [[0, 2], [1]]
     head = {"logits": torch.tensor(RNG.normal(size=(2, 8, 3))), "boxes": torch.tensor(RNG.random((2, 8, 4)))}
-    positives = [torch.tensor([0, 1, 4, 5]), torch.tensor([0, 4])]
+    positives = [np.array([0, 1, 4, 5]), np.array([0, 4])]
     noise = Denoising(torch.zeros(2, 8), torch.zeros(2, 8, 4), torch.zeros(1), positives, groups=2)
     outputs = {"main": head, "aux": [], "dn": [head], "denoising": noise}
-    named, matches = criterion(outputs, [torch.tensor(b) for b in wanted], [torch.tensor(c) for c in labels])
+    named, matches = criterion(outputs, wanted, [np.array(c) for c in labels])
     found, l1 = head["boxes"].numpy(), 0.0
     for place, box in ((0, 0), (1, 1), (4, 0), (5, 1)):
         l1 += np.abs(found[0, place] - wanted[0][box]).sum()

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from parity.config.models import model_config
+from parity.data.assign_dynamic import Positives
+from parity.data.targets import Target
 from parity.weights import formats
 from torch_impl.boxes import generalized_iou
 from torch_impl.framework import TorchFramework
 from torch_impl.models import build
-from torch_impl.models.interface import Target
 from torch_impl.models.nanodet.backbone import channel_shuffle
-from torch_impl.models.nanodet.criterion import Positives
 
 KEYS = json.loads((Path(__file__).parents[1] / "golden/nanodet-plus-m_320/keys.json").read_text())["keys"]
 SMALL = {"stage_channels": [8, 16, 32, 32], "stage_repeats": [2, 2, 2], "channels": 16, "aux_convs": 1, "aux_groups": 4}
@@ -35,10 +35,7 @@ def shapes(variant):
 
 def targets(*boxes):
     """One image of 64 x 64 per argument, a list of boxes; the classes are 0, 1, 2, 0, ..."""
-    return [
-        Target(torch.tensor(image, dtype=torch.float32).reshape(-1, 4), torch.arange(len(image)) % 3, (64, 64))
-        for image in boxes
-    ]
+    return [Target(np.array(image, np.float32).reshape(-1, 4), np.arange(len(image)) % 3, (64, 64)) for image in boxes]
 
 
 def small(epoch=0, **overrides):

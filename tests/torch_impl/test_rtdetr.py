@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from parity.data.denoising import noised
 from parity.data.draws import Draws
+from parity.data.targets import Target
 from parity.errors import UserError
 from parity.files import digest
 from torch_impl.boxes import inverse_sigmoid
 from torch_impl.models import build
-from torch_impl.models.interface import Target
 from torch_impl.models.rtdetr.backbone import PResNet
 from torch_impl.models.rtdetr.decoder import make_anchors
 from torch_impl.models.rtdetr.deformable import MSDeformableAttention, sample_levels
@@ -32,8 +33,8 @@ def listing(model):
 
 def targets(counts, size=(64, 64)):
     h, w = size
-    corner = torch.tensor([w, h, w, h])
-    return [Target(torch.tensor([[0.1, 0.2, 0.5, 0.7]]).tile(n, 1) * corner, torch.arange(n) % 3, size) for n in counts]
+    box = np.array([[0.1, 0.2, 0.5, 0.7]], np.float32) * np.array([w, h, w, h], np.float32)
+    return [Target(np.tile(box, (n, 1)), np.arange(n) % 3, size) for n in counts]
 
 
 class FixedDraws:
@@ -213,52 +214,15 @@ def test_a_layers_box_keeps_the_gradient_of_the_layer_before_only(options):
     assert [g is not None for g in found] == [False, True, True]
 
 
-def test_denoising_layout_and_noise():
-    boxes = [torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.3, 0.3, 0.1, 0.1]]), torch.tensor([[0.6, 0.4, 0.2, 0.2]])]
-    labels = [torch.tensor([0, 1]), torch.tensor([1])]
-    noise = make_denoising(boxes, labels, 3, 5, 4, 0.5, 1.0, FixedDraws(0.1, 1))
-    assert noise.groups == 2
-    # u = 0.1 < 0.25 changes every real label to 0 + 1, in both halves; what pads stays the number of classes
-    assert noise.labels.tolist() == [[1] * 8, [1, 3] * 4]
-    assert [p.tolist() for p in noise.positives] == [[0, 1, 4, 5], [0, 4]]
-    # sign +1: both corners move by 0.1 (positive) or 1.1 (negative) times half the size
-    assert torch.allclose(noise.boxes[0, 0].sigmoid(), torch.tensor([0.51, 0.52, 0.2, 0.4]), atol=1e-6)
-    assert torch.allclose(noise.boxes[0, 2].sigmoid(), torch.tensor([0.61, 0.72, 0.2, 0.4]), atol=1e-6)
-    assert torch.equal(noise.boxes[0, 2], noise.boxes[0, 6])
-    # padding: an empty box
-    assert torch.allclose(noise.boxes[1, 1], inverse_sigmoid(torch.zeros(4)))
-    mask = noise.mask
-    assert mask.shape == (13, 13)
-    assert mask[8:, :8].all()
-    assert not mask[8:, 8:].any()
-    assert not mask[:8, 8:].any()
-    assert not mask[:4, :4].any()
-    assert mask[:4, 4:8].all()
-    assert mask[4:8, :4].all()
-
-
-def test_noised_boxes_are_clipped_to_the_image():
-    box = [torch.tensor([[0.85, 0.5, 0.2, 0.4]])]
-    noise = make_denoising(box, [torch.tensor([0])], 3, 5, 1, 0.0, 1.0, FixedDraws(0.5, 1))
-    # the recoverable copy moves by 0.05 and 0.1, the other by 0.15 and 0.3, over the right and the lower border
-    want = torch.tensor([[0.9, 0.6, 0.2, 0.4], [0.95, 0.8, 0.1, 0.4]])
-    assert torch.allclose(noise.boxes[0].sigmoid(), want, atol=2e-5)
-
-
-def test_denoising_draws_in_the_official_order():
-    asked = []
-
-    class Recorder(FixedDraws):
-        def uniform(self, shape):
-            asked.append(("uniform", shape))
-            return super().uniform(shape)
-
-        def integers(self, low, high, shape):
-            asked.append((low, high, shape))
-            return super().integers(low, high, shape)
-
-    make_denoising([torch.rand(3, 4)], [torch.tensor([0, 1, 2])], 7, 5, 2, 0.5, 1.0, Recorder(0.5, 0))
-    assert asked == [("uniform", (1, 6)), (0, 7, (1, 6)), (0, 2, (1, 6, 4)), ("uniform", (1, 6, 4))]
+def test_denoising_queries_are_the_noised_boxes_as_logits():
+    boxes, labels = [np.full((1, 4), 0.4, np.float32)], [np.array([2])]
+    noise = noised(boxes, labels, 3, 5, 2, 0.0, 1.0, FixedDraws(0.1, 1))
+    queries = make_denoising(noise, torch.zeros(1))
+    assert torch.equal(queries.boxes, inverse_sigmoid(torch.from_numpy(noise.boxes)))
+    assert queries.labels.dtype == torch.int64
+    assert queries.labels.tolist() == noise.labels.tolist()
+    assert queries.mask.tolist() == noise.mask.tolist()
+    assert make_denoising(None, torch.zeros(1)) is None
 
 
 def test_deformable_sampling_against_loops():

@@ -3,30 +3,23 @@
 from abc import abstractmethod
 from typing import NamedTuple
 
+import numpy as np
 from torch import Tensor, nn
 
 from parity.data.draws import Draws
-
-
-class Target(NamedTuple):
-    """Ground truth of one image: boxes [n, 4] xyxy pixels of the preprocessed image, labels [n] int64, size (h, w)."""
-
-    boxes: Tensor
-    labels: Tensor
-    size: tuple[int, int]
+from parity.data.targets import Target
 
 
 class Losses(NamedTuple):
     """named: components under the official names; total: the scalar to differentiate.
 
-    matches: arrays under the names of `trace`, without gradient: `match/<head>/img<i>/src` and `/tgt`, or
-    `assign/img<i>`.
+    matches: NumPy arrays under the names of `trace`: `match/<head>/img<i>/src` and `/tgt`, or `assign/img<i>`.
     parts: summands of components by name, `<component>/lvl<i>`, without gradient: for `trace`.
     """
 
     named: dict[str, Tensor]
     total: Tensor
-    matches: dict[str, Tensor]
+    matches: dict[str, np.ndarray]
     parts: dict[str, Tensor] | None = None
 
 

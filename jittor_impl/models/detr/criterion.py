@@ -5,8 +5,8 @@ import numpy as np
 from jittor_impl import ops
 from jittor_impl.boxes import cxcywh_to_xyxy, generalized_iou
 from jittor_impl.models.detr.matcher import HungarianMatcher
-from jittor_impl.models.matching import Match, pairs
 from jittor_impl.runtime import jt
+from parity.data.pairing import Match, pairs
 
 Var = jt.Var
 

@@ -9,9 +9,10 @@ from jittor_impl.models.detr.matcher import HungarianMatcher
 from jittor_impl.models.detr.position import PositionEmbeddingSine
 from jittor_impl.models.detr.postprocess import detections
 from jittor_impl.models.detr.transformer import Transformer
-from jittor_impl.models.interface import Detected, Detector, Losses, Target
-from jittor_impl.models.matching import match_arrays, normalised
+from jittor_impl.models.interface import Detected, Detector, Losses
 from jittor_impl.runtime import jt
+from parity.data.pairing import match_arrays
+from parity.data.targets import Target, normalised
 from parity.errors import UserError
 
 Var, nn = jt.Var, jt.nn

@@ -13,9 +13,9 @@ from jittor_impl.models.dense import (
     distribution_focal_loss,
     quality_focal_loss,
 )
-from jittor_impl.models.interface import Target
 from jittor_impl.runtime import jt
 from parity.data.assign import atss, level_points
+from parity.data.targets import Target
 
 Var = jt.Var
 EPS = 1e-6  # least union and hull, in squares of a stride

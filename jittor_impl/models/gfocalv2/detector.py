@@ -10,9 +10,10 @@ from jittor_impl.models.gfocalv2.criterion import Criterion
 from jittor_impl.models.gfocalv2.head import GFocalHead
 from jittor_impl.models.gfocalv2.neck import FPN
 from jittor_impl.models.gfocalv2.postprocess import detections
-from jittor_impl.models.interface import Detected, Detector, Losses, Target
+from jittor_impl.models.interface import Detected, Detector, Losses
 from jittor_impl.models.resnet import ResNet
 from jittor_impl.runtime import jt
+from parity.data.targets import Target
 
 Var = jt.Var
 

@@ -7,9 +7,9 @@ import numpy as np
 from jittor_impl import ops
 from jittor_impl.boxes import generalized_iou
 from jittor_impl.models.dense import boxes_to_distances, distribution_focal_loss, quality_focal_loss_with_logits
-from jittor_impl.models.interface import Target
 from jittor_impl.runtime import jt
-from parity.data.assign_dynamic import dynamic_soft_labels
+from parity.data.assign_dynamic import Positives, assign_images
+from parity.data.targets import Target
 
 Var = jt.Var
 
@@ -22,16 +22,6 @@ class Prediction(NamedTuple):
     logits: Var
     distributions: Var
     boxes: Var
-
-
-class Positives(NamedTuple):
-    """P places that have to predict a box: image and place [P], box [P, 4] pixels, label [P], quality (IoU) [P]."""
-
-    image: Var
-    place: Var
-    boxes: Var
-    labels: Var
-    quality: Var
 
 
 class Criterion:
@@ -58,26 +48,16 @@ class Criterion:
     def assign(
         self, judge: Prediction, points: Var, targets: list[Target]
     ) -> tuple[list[np.ndarray], Positives | None]:
-        """Assign every image's places by what the head `judge` predicts there. None: no place has to predict a box."""
-        scores, predicted, corners = jt.fetch_sync([judge.logits.sigmoid(), judge.boxes, points])
-        found = [
-            dynamic_soft_labels(corners, score, box, target.boxes, target.labels, self.topk, self.iou_factor)
-            for score, box, target in zip(scores, predicted, targets, strict=True)
-        ]
-        places = [np.flatnonzero(assigned) for assigned, _ in found]
-        chosen = [assigned[place] - 1 for (assigned, _), place in zip(found, places, strict=True)]
-        parts = Positives(
-            np.repeat(np.arange(len(found)), [len(place) for place in places]),
-            np.concatenate(places),
-            np.concatenate([target.boxes[number] for target, number in zip(targets, chosen, strict=True)]),
-            np.concatenate([target.labels[number] for target, number in zip(targets, chosen, strict=True)]),
-            np.concatenate([overlaps[place] for (_, overlaps), place in zip(found, places, strict=True)]),
-        )
+        """Assign every image's places by what the head `judge` predicts there. None: no place has to predict a box.
+
+        The arrays of the Positives are Vars.
+        """
+        arrays = jt.fetch_sync([points, judge.logits.sigmoid(), judge.boxes])
+        assigned, found = assign_images(*arrays, targets, self.topk, self.iou_factor)
+        if not found.place.size:
+            return assigned, None
         kinds = {"i": np.int32, "f": np.float32}
-        positives = (
-            Positives(*(jt.array(part.astype(kinds[part.dtype.kind])) for part in parts)) if parts[1].size else None
-        )
-        return [assigned for assigned, _ in found], positives
+        return assigned, Positives(*(jt.array(part.astype(kinds[part.dtype.kind])) for part in found))
 
     def head_losses(
         self, head: Prediction, positives: Positives | None, points: Var, strides: Var, prefix: str

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jittor_impl.models.dense import clip_boxes, distances_to_boxes
-from jittor_impl.models.interface import Detected, Detector, Losses, Target
+from jittor_impl.models.interface import Detected, Detector, Losses
 from jittor_impl.models.nanodet.aux_head import SimpleConvHead
 from jittor_impl.models.nanodet.backbone import ShuffleNetV2
 from jittor_impl.models.nanodet.criterion import Criterion, Prediction
@@ -14,6 +14,7 @@ from jittor_impl.models.nanodet.neck import GhostPAN
 from jittor_impl.nms import class_nms
 from jittor_impl.runtime import jt
 from parity.data.assign import level_points
+from parity.data.targets import Target
 
 Var = jt.Var
 

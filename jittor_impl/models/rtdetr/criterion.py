@@ -4,10 +4,9 @@ import numpy as np
 
 from jittor_impl import ops
 from jittor_impl.boxes import cxcywh_to_xyxy, generalized_iou, iou_and_union
-from jittor_impl.models.matching import Match, pairs
-from jittor_impl.models.rtdetr.denoising import Denoising
 from jittor_impl.models.rtdetr.matcher import HungarianMatcher
 from jittor_impl.runtime import jt
+from parity.data.pairing import Match, known_matches, pairs
 
 Var = jt.Var
 
@@ -63,7 +62,7 @@ class SetCriterion:
             named |= self.head_losses(head, matches[name], boxes, labels, count, suffix)
         denoising = outputs["denoising"]
         if denoising is not None:
-            known = known_matches(denoising, labels)
+            known = known_matches(denoising.positives, labels, denoising.groups)
             for i, head in enumerate(outputs["dn"]):
                 named |= self.head_losses(head, known, boxes, labels, count * denoising.groups, f"_dn_{i}")
         return named, matches
@@ -101,11 +100,3 @@ class SetCriterion:
         if self.class_loss == "focal":
             return focal_loss(logits, target, self.alpha, self.gamma)
         return ops.bce_with_logits(logits, target)
-
-
-def known_matches(denoising: Denoising, labels: list[np.ndarray]) -> list[Match]:
-    """The recoverable copy of box j is matched to box j, in every group."""
-    return [
-        (place, np.tile(np.arange(len(label)), denoising.groups))
-        for place, label in zip(denoising.positives, labels, strict=True)
-    ]

@@ -3,8 +3,7 @@
 from typing import Any
 
 from jittor_impl.layers import give_draws
-from jittor_impl.models.interface import Detected, Detector, Losses, Target
-from jittor_impl.models.matching import match_arrays, normalised
+from jittor_impl.models.interface import Detected, Detector, Losses
 from jittor_impl.models.rtdetr.backbone import BLOCKS, PResNet
 from jittor_impl.models.rtdetr.criterion import SetCriterion
 from jittor_impl.models.rtdetr.decoder import RTDETRTransformer
@@ -13,6 +12,9 @@ from jittor_impl.models.rtdetr.encoder import HybridEncoder
 from jittor_impl.models.rtdetr.matcher import HungarianMatcher
 from jittor_impl.models.rtdetr.postprocess import detections
 from jittor_impl.runtime import jt
+from parity.data.denoising import noised
+from parity.data.pairing import match_arrays
+from parity.data.targets import Target, normalised
 from parity.errors import UserError
 
 Var = jt.Var
@@ -71,7 +73,7 @@ class RTDETR(Detector):
             }
         give_draws(self, draws)
         o = self.options
-        denoising = make_denoising(
+        noise = noised(
             *normalised(targets),
             num_classes=o["num_classes"],
             num_queries=o["num_queries"],
@@ -80,6 +82,7 @@ class RTDETR(Detector):
             box_noise_scale=o["box_noise_scale"],
             draws=draws,
         )
+        denoising = make_denoising(noise, images)
         out = self.decoder(self.encoder(self.backbone(images)), denoising)
         noisy = 0 if denoising is None else denoising.labels.shape[1]
         layers = list(zip(out["logits"], out["boxes"], strict=True))

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from parity.data.pairing import match_arrays
+from parity.data.targets import Target, normalised
 from parity.errors import UserError
 from torch_impl.layers import MLP, give_draws
 from torch_impl.models.detr.backbone import Backbone
@@ -13,8 +15,7 @@ from torch_impl.models.detr.matcher import HungarianMatcher
 from torch_impl.models.detr.position import PositionEmbeddingSine
 from torch_impl.models.detr.postprocess import detections
 from torch_impl.models.detr.transformer import Transformer
-from torch_impl.models.interface import Detected, Detector, Losses, Target
-from torch_impl.models.matching import match_arrays, normalised
+from torch_impl.models.interface import Detected, Detector, Losses
 
 
 class DETR(Detector):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from parity.data.assign import atss, level_points
+from parity.data.targets import Target
 from torch_impl.boxes import generalized_iou, iou_and_union
 from torch_impl.models.dense import (
     Integral,
@@ -15,7 +16,6 @@ from torch_impl.models.dense import (
     distribution_focal_loss,
     quality_focal_loss,
 )
-from torch_impl.models.interface import Target
 
 EPS = 1e-6  # least union and hull, in squares of a stride
 
@@ -52,8 +52,7 @@ class Criterion:
         images = []
         for target in targets:
             padded = [-(-side // self.pad_multiple) * self.pad_multiple for side in target.size]
-            boxes = target.boxes.cpu().numpy()
-            images.append(atss(shapes, self.strides, padded, boxes, self.candidates, self.anchor_scale))
+            images.append(atss(shapes, self.strides, padded, target.boxes, self.candidates, self.anchor_scale))
         return Assigned(np.stack([numbers for numbers, _ in images]), np.stack([part for _, part in images]))
 
     def __call__(
@@ -68,21 +67,21 @@ class Criterion:
         device, dtype = scores[0].device, scores[0].dtype
         image, anchor = np.nonzero(assigned.numbers)
         starts = np.cumsum([0] + [len(target.labels) for target in targets])
-        box = torch.from_numpy(starts[image] + assigned.numbers[image, anchor] - 1).to(device)
+        box = starts[image] + assigned.numbers[image, anchor] - 1
         level = np.repeat(np.arange(len(shapes)), [h * w for h, w in shapes])
         stride = np.asarray(self.strides, np.float32)[level[anchor], None]
-        centre = torch.from_numpy(level_points(shapes, self.strides)[anchor] / stride).to(device, dtype)
-        stride = torch.from_numpy(stride).to(device, dtype)
-        image, anchor = torch.from_numpy(image).to(device), torch.from_numpy(anchor).to(device)
+        labels = np.concatenate([target.labels for target in targets])[box]
+        wanted = np.concatenate([target.boxes for target in targets])[box] / stride
+        centre = level_points(shapes, self.strides)[anchor] / stride
+        centre, wanted = (torch.from_numpy(x).to(device, dtype) for x in (centre, wanted))
+        place = tuple(torch.from_numpy(x).to(device) for x in (image, anchor, labels))
 
         scores, logits = flat(scores), flat(logits)
-        labels = torch.cat([target.labels for target in targets])[box]
-        wanted = torch.cat([target.boxes for target in targets])[box] / stride
-        positive = logits[image, anchor]
+        positive = logits[place[:2]]
         found = distances_to_boxes(centre, self.integral(positive))
-        weight = scores.detach()[image, anchor].amax(1)
+        weight = scores.detach()[place[:2]].amax(1)
         quality = torch.zeros_like(scores)
-        quality[image, anchor, labels] = iou_and_union(found.detach(), wanted, EPS)[0]
+        quality[place] = iou_and_union(found.detach(), wanted, EPS)[0]
         counted = torch.from_numpy(assigned.part).to(device, dtype)[..., None]
         distances = boxes_to_distances(centre, wanted, len(self.integral.project) - 1 - 0.1)
         distribution = distribution_focal_loss(positive.unflatten(1, (4, -1)), distances).sum(1) / 4
@@ -96,7 +95,7 @@ class Criterion:
             "loss_dfl": self.weights["dfl"] * distribution * weight / total,
         }
         sizes = [h * w for h, w in shapes]
-        of_level = torch.from_numpy(level).to(device)[anchor]
+        of_level = torch.from_numpy(level[anchor]).to(device)
         parts = {"loss_cls": [x.sum() for x in terms["loss_cls"].detach().split(sizes, 1)]}
         for name in ("loss_bbox", "loss_dfl"):
             parts[name] = [terms[name].detach()[of_level == i].sum() for i in range(len(shapes))]

@@ -5,15 +5,15 @@ Official code: implus/GFocalV2 (mmdetection 2.6), configs/gfocal.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from parity.data.targets import Target
 from torch_impl.layers import EvalBatchNorm2d
 from torch_impl.models.gfocalv2.criterion import Criterion
 from torch_impl.models.gfocalv2.head import GFocalHead
 from torch_impl.models.gfocalv2.neck import FPN
 from torch_impl.models.gfocalv2.postprocess import detections
-from torch_impl.models.interface import Detected, Detector, Losses, Target
+from torch_impl.models.interface import Detected, Detector, Losses
 from torch_impl.models.resnet import ResNet
 
 
@@ -66,7 +66,7 @@ class GFocalV2(Detector):
     def losses(self, outputs: dict, targets: list[Target]) -> Losses:
         """The total is the plain sum, because the components are weighted."""
         named, parts, assigned = self.criterion(outputs["scores"], outputs["logits"], targets)
-        matches = {f"assign/img{i}": torch.from_numpy(numbers) for i, numbers in enumerate(assigned.numbers)}
+        matches = {f"assign/img{i}": numbers for i, numbers in enumerate(assigned.numbers)}
         levels = {f"{name}/lvl{i}": part for name, level in parts.items() for i, part in enumerate(level)}
         return Losses(named, sum(named.values()), matches, levels)
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from parity.data.assign_dynamic import dynamic_soft_labels
+from parity.data.assign_dynamic import Positives, assign_images
+from parity.data.targets import Target
 from torch_impl.boxes import generalized_iou
 from torch_impl.models.dense import boxes_to_distances, distribution_focal_loss, quality_focal_loss_with_logits
-from torch_impl.models.interface import Target
 
 GIOU_EPS = 1e-6
 
@@ -22,16 +22,6 @@ class Prediction(NamedTuple):
     boxes: Tensor
 
 
-class Positives(NamedTuple):
-    """P places that have to predict a box: image and place [P], box [P, 4] pixels, label [P], quality (IoU) [P]."""
-
-    image: Tensor
-    place: Tensor
-    boxes: Tensor
-    labels: Tensor
-    quality: Tensor
-
-
 class Criterion:
     """weights: {"qfl", "dfl", "bbox"}; beta: exponent of QFL; topk and iou_factor: of the assigner."""
 
@@ -41,7 +31,7 @@ class Criterion:
 
     def __call__(
         self, heads: dict[str, Prediction], judge: Prediction, points: Tensor, strides: Tensor, targets: list[Target]
-    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+    ) -> tuple[dict[str, Tensor], list[np.ndarray]]:
         """heads: by the prefix of their losses' names; judge: the one that decides the assignment; points [N, 2]
         and strides [N] of the places.
 
@@ -53,45 +43,39 @@ class Criterion:
             named |= self.head_losses(head, positives, points, strides, prefix)
         return named, assigned
 
-    def assign(self, judge: Prediction, points: Tensor, targets: list[Target]) -> tuple[list[Tensor], Positives]:
-        """Assign every image's places by what the head `judge` predicts there."""
-        scores, predicted = judge.logits.detach().sigmoid().cpu().numpy(), judge.boxes.detach().cpu().numpy()
-        corners, found = points.cpu().numpy(), []
-        truth = [(target.boxes.cpu().numpy(), target.labels.cpu().numpy()) for target in targets]
-        for score, box, (boxes, labels) in zip(scores, predicted, truth, strict=True):
-            found.append(dynamic_soft_labels(corners, score, box, boxes, labels, self.topk, self.iou_factor))
-        places = [np.flatnonzero(assigned) for assigned, _ in found]
-        chosen = [assigned[place] - 1 for (assigned, _), place in zip(found, places, strict=True)]
-        parts = Positives(
-            np.repeat(np.arange(len(found)), [len(place) for place in places]),
-            np.concatenate(places),
-            np.concatenate([boxes[number] for (boxes, _), number in zip(truth, chosen, strict=True)]),
-            np.concatenate([labels[number] for (_, labels), number in zip(truth, chosen, strict=True)]),
-            np.concatenate([overlaps[place] for (_, overlaps), place in zip(found, places, strict=True)]),
-        )
-        tensors = [torch.from_numpy(part).to(points.device) for part in parts]
-        dtype = judge.boxes.dtype
-        positives = Positives(*tensors[:2], tensors[2].to(dtype), tensors[3], tensors[4].to(dtype))
-        return [torch.from_numpy(assigned) for assigned, _ in found], positives
+    def assign(
+        self, judge: Prediction, points: Tensor, targets: list[Target]
+    ) -> tuple[list[np.ndarray], Positives | None]:
+        """Assign every image's places by what the head `judge` predicts there. None: no place has to predict a box.
+
+        The arrays of the Positives are tensors.
+        """
+        arrays = [x.detach().cpu().numpy() for x in (points, judge.logits.sigmoid(), judge.boxes)]
+        assigned, found = assign_images(*arrays, targets, self.topk, self.iou_factor)
+        if not found.place.size:
+            return assigned, None
+        tensors = (torch.from_numpy(part).to(points.device) for part in found)
+        return assigned, Positives(*(x.to(points.dtype) if x.is_floating_point() else x for x in tensors))
 
     def head_losses(
-        self, head: Prediction, positives: Positives, points: Tensor, strides: Tensor, prefix: str
+        self, head: Prediction, positives: Positives | None, points: Tensor, strides: Tensor, prefix: str
     ) -> dict[str, Tensor]:
         """QFL of all places; GIoU and DFL of positive ones, weighted by this head's best class probability there."""
-        image, place = positives.image, positives.place
         quality = torch.zeros_like(head.logits)
-        quality[image, place, positives.labels] = positives.quality
-        qfl = quality_focal_loss_with_logits(head.logits, quality, self.beta).sum() / max(1, len(place))
-        if len(place):
+        if positives is None:
+            qfl = quality_focal_loss_with_logits(head.logits, quality, self.beta).sum()
+            bbox = dfl = head.distributions.sum() * 0
+        else:
+            image, place = positives.image, positives.place
+            quality[image, place, positives.labels] = positives.quality
+            qfl = quality_focal_loss_with_logits(head.logits, quality, self.beta).sum() / len(place)
             weight = head.logits.detach()[image, place].amax(-1).sigmoid()
             norm = weight.sum().clamp(min=1)
             giou = generalized_iou(head.boxes[image, place], positives.boxes, GIOU_EPS)
             bbox = ((1 - giou) * weight).sum() / norm
             bins = head.distributions[image, place].unflatten(-1, (4, -1))
             dfl = distribution_focal_loss(bins, self.distances(positives, points, strides))
-            dfl = (dfl * weight[:, None]).sum() / (4 * norm)
-        else:
-            bbox = dfl = head.distributions.sum() * 0
+            dfl = (dfl * weight[:, None]).sum() / (norm * 4)
         values = {"loss_qfl": qfl, "loss_bbox": bbox, "loss_dfl": dfl}
         return {prefix + name: self.weights[name.removeprefix("loss_")] * value for name, value in values.items()}
 

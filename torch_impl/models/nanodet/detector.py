@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from parity.data.assign import level_points
+from parity.data.targets import Target
 from torch_impl.models.dense import clip_boxes, distances_to_boxes
-from torch_impl.models.interface import Detected, Detector, Losses, Target
+from torch_impl.models.interface import Detected, Detector, Losses
 from torch_impl.models.nanodet.aux_head import SimpleConvHead
 from torch_impl.models.nanodet.backbone import ShuffleNetV2
 from torch_impl.models.nanodet.criterion import Criterion, Prediction

@@ -1,12 +1,12 @@
 """Losses of RT-DETR (paper section 4.4; rtdetr_pytorch/src/zoo/rtdetr/rtdetr_criterion.py)."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from parity.data.pairing import Match, known_matches, pairs
 from torch_impl.boxes import cxcywh_to_xyxy, generalized_iou, iou_and_union
-from torch_impl.models.matching import Match, pairs
-from torch_impl.models.rtdetr.denoising import Denoising
 from torch_impl.models.rtdetr.matcher import HungarianMatcher
 
 
@@ -43,8 +43,8 @@ class SetCriterion:
     def __call__(
         self,
         outputs: dict,
-        boxes: list[Tensor],
-        labels: list[Tensor],
+        boxes: list[np.ndarray],
+        labels: list[np.ndarray],
     ) -> tuple[dict[str, Tensor], dict[str, list[Match]]]:
         """outputs: of RTDETR in training; boxes per image [n, 4] cxcywh in 0..1, labels per image [n].
 
@@ -55,22 +55,29 @@ class SetCriterion:
         count = max(1, sum(len(x) for x in labels))
         named, matches = {}, {}
         heads = [("main", outputs["main"])] + [(f"aux_{i}", head) for i, head in enumerate(outputs["aux"])]
-        for name, head in heads:
-            matches[name] = self.matcher.match(head["logits"], head["boxes"], labels, boxes)
+        found = self.matcher.match([head for _, head in heads], labels, boxes)
+        for (name, head), matches[name] in zip(heads, found, strict=True):
             suffix = "" if name == "main" else f"_{name}"
             named |= self.head_losses(head, matches[name], boxes, labels, count, suffix)
         denoising = outputs["denoising"]
         if denoising is not None:
-            known = known_matches(denoising, labels)
+            known = known_matches(denoising.positives, labels, denoising.groups)
             for i, head in enumerate(outputs["dn"]):
                 named |= self.head_losses(head, known, boxes, labels, count * denoising.groups, f"_dn_{i}")
         return named, matches
 
     def head_losses(
-        self, head: dict, matches: list[Match], boxes: list[Tensor], labels: list[Tensor], count: int, suffix: str
+        self,
+        head: dict,
+        matches: list[Match],
+        boxes: list[np.ndarray],
+        labels: list[np.ndarray],
+        count: int,
+        suffix: str,
     ) -> dict[str, Tensor]:
         """Losses of one set of queries: head["logits"] [B, Q, C], head["boxes"] [B, Q, 4]."""
-        image, query, wanted, classes = pairs(matches, boxes, labels)
+        device = head["boxes"].device
+        image, query, wanted, classes = (torch.from_numpy(x).to(device) for x in pairs(matches, boxes, labels))
         found = head["boxes"][image, query]
         corners, wanted_corners = cxcywh_to_xyxy(found), cxcywh_to_xyxy(wanted)
         iou = iou_and_union(corners.detach(), wanted_corners)[0]
@@ -93,11 +100,3 @@ class SetCriterion:
         if self.class_loss == "focal":
             return focal_loss(logits, target, self.alpha, self.gamma)
         return F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-
-
-def known_matches(denoising: Denoising, labels: list[Tensor]) -> list[Match]:
-    """The recoverable copy of box j is matched to box j, in every group."""
-    return [
-        (place, torch.arange(len(label), device=label.device).tile(denoising.groups))
-        for place, label in zip(denoising.positives, labels, strict=True)
-    ]

@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from parity.data.denoising import noised
+from parity.data.pairing import match_arrays
+from parity.data.targets import Target, normalised
 from parity.errors import UserError
 from torch_impl.layers import give_draws
-from torch_impl.models.interface import Detected, Detector, Losses, Target
-from torch_impl.models.matching import match_arrays, normalised
+from torch_impl.models.interface import Detected, Detector, Losses
 from torch_impl.models.rtdetr.backbone import BLOCKS, PResNet
 from torch_impl.models.rtdetr.criterion import SetCriterion
 from torch_impl.models.rtdetr.decoder import RTDETRTransformer
@@ -73,7 +75,7 @@ class RTDETR(Detector):
             }
         give_draws(self, draws)
         o = self.options
-        denoising = make_denoising(
+        noise = noised(
             *normalised(targets),
             num_classes=o["num_classes"],
             num_queries=o["num_queries"],
@@ -82,6 +84,7 @@ class RTDETR(Detector):
             box_noise_scale=o["box_noise_scale"],
             draws=draws,
         )
+        denoising = make_denoising(noise, images)
         out = self.decoder(self.encoder(self.backbone(images)), denoising)
         noisy = 0 if denoising is None else denoising.labels.shape[1]
         layers = list(zip(out["logits"], out["boxes"], strict=True))
