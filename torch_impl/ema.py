@@ -1,4 +1,8 @@
-"""Exponential moving average of a model's whole state."""
+"""Exponential moving average of a model's whole state.
+
+Not `torch.optim.swa_utils.AveragedModel`: its first update copies the model instead of averaging it, and its decay is
+fixed, where here it may change from step to step.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
