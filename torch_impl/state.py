@@ -20,9 +20,9 @@ def describe(model: nn.Module) -> list[TensorInfo]:
     return infos
 
 
-def to_arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
+def to_arrays(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Copies, on the CPU."""
-    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in values.items()}
 
 
 def copy_into(tensors: dict[str, Tensor], arrays: dict[str, np.ndarray], what: str) -> None:
