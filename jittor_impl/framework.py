@@ -176,7 +176,7 @@ class JittorFramework(Framework):
             yield recorded
 
     def macs(self, batch: Batch) -> int:
-        """By the rule of `jittor_impl.inspect.module_macs`."""
+        """By the rule of `parity.measure.macs`."""
         return inspect.count_macs(self.model, lambda: self.forward(self.to_device(batch)))
 
     def threads_in_use(self) -> int:

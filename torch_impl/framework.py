@@ -198,7 +198,7 @@ class TorchFramework(Framework):
             yield recorded
 
     def macs(self, batch: Batch) -> int:
-        """By the rule of `torch_impl.inspect.module_macs`."""
+        """By the rule of `parity.measure.macs`."""
         return inspect.count_macs(self.model, lambda: self._plain(self.to_device(batch)))
 
     def threads_in_use(self) -> int:
