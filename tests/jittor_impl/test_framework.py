@@ -7,7 +7,6 @@ from jittor_impl.framework import JittorFramework, reached_gradients
 from jittor_impl.inspect import count_macs
 from jittor_impl.layers import BatchNorm2d, MultiheadAttention
 from jittor_impl.models.rtdetr.deformable import MSDeformableAttention
-from jittor_impl.optim import clip_factor
 from jittor_impl.runtime import jt
 from parity.data.draws import Draws
 from parity.errors import UserError
@@ -69,23 +68,6 @@ def test_sgd_with_momentum_against_the_formula(framework):
     assert np.allclose(fw.optimizer_state()[f"{name}/momentum_buffer"], momentum, atol=1e-5)
 
 
-def test_a_parameter_without_gradient_is_left_alone(framework, groups):
-    fw = framework()
-    adamw(fw, groups(fw))
-    before, name = fw.state(), groups(fw)[1].names[0]
-    set_gradients(fw, {name: np.ones(before[name].shape, np.float32)})
-    fw.optimizer_step([1e-2, 1e-2], None)
-    moved = [n for n, v in fw.state().items() if not np.array_equal(v, before[n])]
-    assert moved == [name]
-
-
-@pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (4.0, 0.8), (10.0, 1.0), (None, 1.0)])
-def test_clipping_is_by_the_norm_of_everything(limit, factor):
-    norm, applied = clip_factor([jt.array([3.0, 0.0]), jt.array([[4.0]])], limit)
-    assert norm == pytest.approx(5.0)
-    assert applied == pytest.approx(factor, rel=1e-6)
-
-
 def test_only_reached_parameters_have_gradients():
     a, b, c, d = (jt.array(np.full(3, k, np.float32)) for k in (1, 2, 3, 4))
     loss = (a * c.detach()).sum() + (d * 0).sum() + b.sum()
@@ -111,93 +93,6 @@ def test_without_boxes_or_denoising_only_the_class_embedding_is_not_reached(fram
         assert result.extras["match/main/img0/src"].shape == (0,)
 
 
-def test_ema_is_the_formula_for_every_floating_entry(framework, batch, groups):
-    fw = framework()
-    adamw(fw, groups(fw))
-    fw.start_ema()
-    want = {n: v.astype(np.float64) for n, v in fw.state().items()}
-    for step, decay in enumerate((0.5, 0.9)):
-        fw.forward_backward(batch(), Draws(step), 0)
-        fw.optimizer_step([1e-2, 1e-2], 0.1)
-        fw.update_ema(decay)
-        for name, value in fw.state().items():
-            if value.dtype.kind == "f":
-                want[name] = decay * want[name] + (1 - decay) * value
-    ema, state = fw.ema_state(), fw.state()
-    assert list(ema) == list(state)
-    assert all(np.allclose(ema[n], want[n], atol=1e-6) for n in ema)
-    mean = "backbone.conv1.conv1_1.norm.running_mean"
-    assert not np.allclose(ema[mean], state[mean], atol=1e-6)
-    assert int(ema["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 0
-    assert int(state["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 2
-
-
-def test_ema_weights_are_inside_only_while_inside(framework):
-    fw = framework()
-    fw.start_ema()
-    own = fw.state()
-    fw.load_ema({n: v + 1 for n, v in own.items()})
-    with pytest.raises(RuntimeError, match="stop"), fw.ema_weights():
-        inside = fw.state()
-        raise RuntimeError("stop")
-    assert all(np.array_equal(inside[n], own[n] + 1) for n in own)
-    assert all(np.array_equal(fw.state()[n], own[n]) for n in own)
-    assert [t.name for t in fw.tensors() if t.kind == "frozen"] == []
-
-
-def test_accumulation_adds_scaled_gradients_and_counts_one_step(framework, batch, groups):
-    one, two = framework(seed=1), framework(seed=2)
-    two.load_state(one.state())
-    for fw in (one, two):
-        adamw(fw, groups(fw))
-        fw.model.train()
-    one.forward_backward(batch(), Draws(0), 0)
-    first = one.gradients()
-    two.forward_backward(batch(), Draws(0), 0, scale=0.25)
-    quarter = two.gradients()
-    two.forward_backward(batch(), Draws(0), 0, scale=0.75)
-    both = two.gradients()
-    top = max(np.abs(g).max() for g in first.values())
-    assert list(first) == list(quarter) == list(both)
-    assert all(np.allclose(quarter[n], 0.25 * g, atol=1e-5 * top) for n, g in first.items())
-    assert all(np.allclose(both[n], g, atol=1e-5 * top) for n, g in first.items())
-    two.optimizer_step([1e-3, 1e-3], 0.1)
-    assert two.optimizer_state()["step"].tolist() == [1]
-    assert two.gradients() == {}
-
-
-def test_state_round_trip_and_the_order_of_tensors(framework):
-    one, two = framework(seed=1), framework(seed=2)
-    state = one.state()
-    assert [t.name for t in one.tensors()] == list(state)
-    assert all(t.shape == state[t.name].shape and t.dtype == str(state[t.name].dtype) for t in one.tensors())
-    assert not np.array_equal(
-        two.state()["backbone.conv1.conv1_1.conv.weight"], state["backbone.conv1.conv1_1.conv.weight"]
-    )
-    state["backbone.conv1.conv1_1.norm.num_batches_tracked"] = np.array(2**40)  # more than Jittor's integers hold
-    two.load_state(state)
-    assert all(np.array_equal(v, state[n]) for n, v in two.state().items())
-    state["backbone.conv1.conv1_1.conv.weight"][:] = 7  # copies: neither model notices
-    assert not (one.state()["backbone.conv1.conv1_1.conv.weight"] == 7).any()
-    assert not (two.state()["backbone.conv1.conv1_1.conv.weight"] == 7).any()
-
-
-def test_loading_names_what_is_missing_unknown_or_wrong_and_changes_nothing(framework):
-    fw = framework()
-    state, name = fw.state(), "encoder.input_proj.0.0.weight"
-    other = {n: v + 1 for n, v in state.items()}
-    bad = {
-        "is missing": {n: v for n, v in other.items() if n != name},
-        "not an entry": other | {"encoder.more": np.zeros(1, np.float32)},
-        r"has shape \[3\]": other | {name: np.zeros(3, np.float32)},
-        "is int64": other | {name: np.zeros(state[name].shape, np.int64)},
-    }
-    for message, arrays in bad.items():
-        with pytest.raises(UserError, match=message):
-            fw.load_state(arrays)
-    assert all(np.array_equal(v, state[n]) for n, v in fw.state().items())
-
-
 def test_groups_must_hold_every_parameter_once(framework, groups):
     fw = framework()
     two = groups(fw)
@@ -211,32 +106,6 @@ def test_groups_must_hold_every_parameter_once(framework, groups):
             adamw(fw, case)
     with pytest.raises(UserError, match="Lion"):
         fw.make_optimizer("Lion", two)
-
-
-def test_training_continues_exactly_from_saved_state(framework, batch, groups):
-    one, two = framework(seed=1), framework(seed=2)
-    for fw in (one, two):
-        adamw(fw, groups(fw))
-        fw.start_ema()
-    for step, counts in enumerate([(0, 0), (2, 1)]):  # without boxes the class embedding gets no step
-        one.forward_backward(batch(counts), Draws(step), 0)
-        one.optimizer_step([1e-3, 1e-3], 0.1)
-        one.update_ema(0.9)
-    saved = one.optimizer_state()
-    assert saved["step"].tolist() == [2]
-    assert saved[f"{EMBEDDING}/step"].tolist() == [1]
-    two.load_state(one.state())
-    two.load_optimizer_state(saved)
-    two.load_ema(one.ema_state())
-    totals = []
-    for fw in (one, two):
-        totals.append(fw.forward_backward(batch((1, 2), seed=5), Draws(9), 0).total)
-        fw.optimizer_step([1e-3, 1e-3], 0.1)
-        fw.update_ema(0.9)
-    assert totals[0] == totals[1]
-    for a, b in ((one.state(), two.state()), (one.ema_state(), two.ema_state())):
-        assert all(np.array_equal(a[n], b[n]) for n in a)
-    assert one.optimizer_state().keys() == two.optimizer_state().keys()
 
 
 def test_optimizer_state_that_does_not_fit_is_refused(framework, groups):
@@ -267,29 +136,8 @@ def test_training_leaves_no_growing_graph_behind(framework, batch, groups):
     assert all(t.kind == "parameter" for t in fw.tensors() if t.kind != "buffer")
 
 
-def test_evaluation_between_steps_changes_no_training(framework, batch, groups):
-    one, two = framework(seed=1), framework(seed=2)
-    two.load_state(one.state())
-    totals = []
-    for fw in (one, two):
-        adamw(fw, groups(fw))
-        fw.start_ema()
-        for step in range(2):
-            totals.append(fw.forward_backward(batch(), Draws(step), 0).total)
-            fw.optimizer_step([1e-3, 1e-3], 0.1)
-            fw.update_ema(0.9)
-            if fw is two:
-                with fw.ema_weights():
-                    fw.predict(batch())
-    assert totals[:2] == totals[2:]
-    assert all(np.array_equal(v, one.state()[n]) for n, v in two.state().items())
-
-
-def test_forward_backward_reports_losses_and_extras(framework, batch):
+def test_extras_have_their_official_names(framework, batch):
     fw = framework()
-    plain = fw.forward_backward(batch(), Draws(0), 0)
-    assert plain.extras == {}
-    assert sum(plain.losses.values()) == pytest.approx(plain.total, rel=1e-5)
     extras = fw.forward_backward(batch(), Draws(0), 0, extras=True).extras
     assert extras["output/pred_logits"].shape == (2, 20, 3)
     assert extras["topk_ind"].shape == (2, 20)
@@ -298,18 +146,12 @@ def test_forward_backward_reports_losses_and_extras(framework, batch):
     assert sorted(extras["match/main/img1/tgt"].tolist()) == [0, 1, 2]
 
 
-def test_prediction_is_the_three_stages_and_leaves_the_state_alone(framework, batch):
+def test_outputs_have_their_official_names_and_every_query_and_class_is_a_candidate(framework, batch):
     fw = framework()
-    before, data = fw.state(), batch()
-    inputs = fw.to_device(data)
+    inputs = fw.to_device(batch())
     outputs = fw.forward(inputs)
-    found, again = fw.postprocess(outputs, inputs), fw.predict(data)
-    assert found[0].boxes.shape == (60, 4)
-    assert found[0].boxes.dtype == np.float32
-    assert found[0].labels.dtype == np.int64
-    assert np.array_equal(found[1].scores, again[1].scores)
     assert set(fw.raw_outputs(outputs)) == {"pred_logits", "pred_boxes", "topk_ind"}
-    assert all(np.array_equal(v, before[n]) for n, v in fw.state().items())
+    assert fw.postprocess(outputs, inputs)[0].boxes.shape == (60, 4)
 
 
 def test_stock_operators_compute_what_fast_ones_do(framework, batch):
@@ -340,23 +182,6 @@ def test_layers_are_recorded_under_module_paths(framework, batch):
     count = len(recorded)
     fw.forward(fw.to_device(batch()))
     assert len(recorded) == count
-
-
-def test_modules_answer_to_inputs_that_are_fed(framework, batch):
-    fw, name = framework(), "backbone.res_layers.0.blocks.0"
-    with fw.record_layers(inputs=True) as own:
-        fw.forward(fw.to_device(batch()))
-    feed = {key: value for key, value in own.items() if "@in" in key}
-    with fw.record_layers(feed=feed) as same:
-        fw.forward(fw.to_device(batch()))
-    fed = [key for key in same if key.endswith("@fed")]
-    assert f"{name}@fed" in fed
-    # not bit for bit: what is fused with what depends on what is asked for
-    assert all(np.allclose(same[key], own[key.removesuffix("@fed")], rtol=1e-4, atol=1e-5) for key in fed)
-    with fw.record_layers(feed={f"{name}@in0": feed[f"{name}@in0"] * 2}) as other:
-        fw.forward(fw.to_device(batch()))
-    assert [key for key in other if key.endswith("@fed")] == [f"{name}@fed"]
-    assert not np.allclose(other[f"{name}@fed"], other[name])
 
 
 class One(nn.Module):
@@ -422,8 +247,3 @@ def test_the_optimiser_says_what_it_holds(framework, groups):
         {"names": group.names, "lr": lr, "weight_decay": group.weight_decay, "betas": [0.9, 0.999], "eps": 1e-8}
         for group, lr in zip(two, [2e-3, 3e-4], strict=True)
     ]
-    names = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][:2]
-    every = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][2:]
-    fw.make_optimizer("SGD", [Group(names, 0.1, 0.0), Group(every, 0.2, 0.5)], momentum=0.75)
-    assert [group["momentum"] for group in fw.optimizer_settings()["groups"]] == [0.75, 0.75]
-    assert (fw.optimizer_settings()["kind"], fw.threads_in_use()) == ("SGD", 1)

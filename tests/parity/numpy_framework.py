@@ -38,8 +38,15 @@ class NumpyFramework(Framework):
         return {k: v.copy() for k, v in self.values.items()}
 
     def load_state(self, arrays):
-        if set(arrays) != set(self.values):
-            raise UserError(f"weights: {sorted(set(arrays) ^ set(self.values))} missing or unknown")
+        for name in self.values.keys() - arrays.keys():
+            raise UserError(f"weights: {name} is missing")
+        for name in arrays.keys() - self.values.keys():
+            raise UserError(f"weights: {name} is not an entry of the model")
+        for name, value in self.values.items():
+            if arrays[name].shape != value.shape:
+                raise UserError(f"weights: {name} has shape {list(arrays[name].shape)}")
+            if arrays[name].dtype.kind != "f":
+                raise UserError(f"weights: {name} is {arrays[name].dtype}")
         self.values = {k: arrays[k].copy() for k in self.values}
 
     def make_optimizer(self, kind, groups, **options):

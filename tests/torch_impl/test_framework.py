@@ -12,7 +12,6 @@ from torch_impl.framework import TorchFramework
 from torch_impl.inspect import count_macs
 from torch_impl.layers import FrozenBatchNorm2d, MultiheadAttention
 from torch_impl.models.rtdetr.deformable import MSDeformableAttention
-from torch_impl.optim import clip_gradients
 
 
 @pytest.fixture
@@ -78,51 +77,6 @@ def test_sgd_with_momentum_against_the_formula(framework):
     assert np.allclose(fw.optimizer_state()[f"{name}/momentum_buffer"], momentum, atol=1e-5)
 
 
-@pytest.mark.parametrize(("limit", "factor"), [(1.0, 0.2), (4.0, 0.8), (10.0, 1.0), (None, 1.0)])
-def test_clipping_scales_everything_by_one_factor(limit, factor):
-    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(3))]
-    parameters[0].grad, parameters[1].grad = torch.tensor([3.0, 0.0]), torch.tensor([4.0])
-    norm, applied = clip_gradients(parameters, limit)
-    assert norm == pytest.approx(5.0)
-    assert applied == pytest.approx(factor, rel=1e-6)
-    assert parameters[0].grad.tolist() == pytest.approx([3 * factor, 0.0], rel=1e-6)
-    assert parameters[1].grad.tolist() == pytest.approx([4 * factor], rel=1e-6)
-    assert parameters[2].grad is None
-
-
-def test_ema_is_the_formula_for_every_floating_entry(framework, batch, groups):
-    fw = framework()
-    adamw(fw, groups(fw))
-    fw.start_ema()
-    want = {n: v.astype(np.float64) for n, v in fw.state().items()}
-    for step, decay in enumerate((0.5, 0.9)):
-        fw.forward_backward(batch(), Draws(step), 0)
-        fw.optimizer_step([1e-2, 1e-2], 0.1)
-        fw.update_ema(decay)
-        for name, value in fw.state().items():
-            if value.dtype.kind == "f":
-                want[name] = decay * want[name] + (1 - decay) * value
-    ema, state = fw.ema_state(), fw.state()
-    assert list(ema) == list(state)
-    assert all(np.allclose(ema[n], want[n], atol=1e-6) for n in ema)
-    mean = "backbone.conv1.conv1_1.norm.running_mean"
-    assert not np.allclose(ema[mean], state[mean], atol=1e-6)
-    assert int(ema["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 0
-    assert int(state["backbone.conv1.conv1_1.norm.num_batches_tracked"]) == 2
-
-
-def test_ema_weights_are_inside_only_while_inside(framework):
-    fw = framework()
-    fw.start_ema()
-    own = fw.state()
-    fw.load_ema({n: v + 1 for n, v in own.items()})
-    with pytest.raises(RuntimeError, match="stop"), fw.ema_weights():
-        inside = fw.state()
-        raise RuntimeError("stop")
-    assert all(np.array_equal(inside[n], own[n] + 1) for n in own)
-    assert all(np.array_equal(fw.state()[n], own[n]) for n in own)
-
-
 class ConstantDraws:
     """The same numbers whatever the batch, so that halves of a batch see what the whole sees."""
 
@@ -163,36 +117,6 @@ def test_accumulated_halves_are_the_whole_batch_where_nothing_depends_on_it(fram
     assert all(np.allclose(got[n], want[n], rtol=1e-6, atol=1e-9) for n in want)
 
 
-def test_state_round_trip_and_the_order_of_tensors(framework):
-    one, two = framework(seed=1), framework(seed=2)
-    state = one.state()
-    assert [t.name for t in one.tensors()] == list(state)
-    assert all(t.shape == state[t.name].shape and t.dtype == str(state[t.name].dtype) for t in one.tensors())
-    assert not np.array_equal(
-        two.state()["backbone.conv1.conv1_1.conv.weight"], state["backbone.conv1.conv1_1.conv.weight"]
-    )
-    two.load_state(state)
-    assert all(np.array_equal(v, state[n]) for n, v in two.state().items())
-    state["backbone.conv1.conv1_1.conv.weight"][:] = 7  # copies: neither model notices
-    assert not (one.state()["backbone.conv1.conv1_1.conv.weight"] == 7).any()
-
-
-def test_loading_names_what_is_missing_unknown_or_wrong_and_changes_nothing(framework):
-    fw = framework()
-    state, name = fw.state(), "encoder.input_proj.0.0.weight"
-    other = {n: v + 1 for n, v in state.items()}
-    bad = {
-        "is missing": {n: v for n, v in other.items() if n != name},
-        "not an entry": other | {"encoder.more": np.zeros(1, np.float32)},
-        r"has shape \[3\]": other | {name: np.zeros(3, np.float32)},
-        "is int64": other | {name: np.zeros(state[name].shape, np.int64)},
-    }
-    for message, arrays in bad.items():
-        with pytest.raises(UserError, match=message):
-            fw.load_state(arrays)
-    assert all(np.array_equal(v, state[n]) for n, v in fw.state().items())
-
-
 def test_groups_must_hold_every_parameter_once(framework, groups):
     fw = framework()
     two = groups(fw)
@@ -206,32 +130,6 @@ def test_groups_must_hold_every_parameter_once(framework, groups):
             adamw(fw, case)
     with pytest.raises(UserError, match="Lion"):
         fw.make_optimizer("Lion", two)
-
-
-def test_training_continues_exactly_from_saved_state(framework, batch, groups):
-    one, two = framework(seed=1), framework(seed=2)
-    for fw in (one, two):
-        adamw(fw, groups(fw))
-        fw.start_ema()
-    for step, counts in enumerate([(0, 0), (2, 1)]):  # without boxes the class embedding gets no step
-        one.forward_backward(batch(counts), Draws(step), 0)
-        one.optimizer_step([1e-3, 1e-3], 0.1)
-        one.update_ema(0.9)
-    saved = one.optimizer_state()
-    assert saved["step"].tolist() == [2]
-    assert saved["decoder.denoising_class_embed.weight/step"].tolist() == [1]
-    two.load_state(one.state())
-    two.load_optimizer_state(saved)
-    two.load_ema(one.ema_state())
-    totals = []
-    for fw in (one, two):
-        totals.append(fw.forward_backward(batch((1, 2), seed=5), Draws(9), 0).total)
-        fw.optimizer_step([1e-3, 1e-3], 0.1)
-        fw.update_ema(0.9)
-    assert totals[0] == totals[1]
-    for a, b in ((one.state(), two.state()), (one.ema_state(), two.ema_state())):
-        assert all(np.array_equal(a[n], b[n]) for n in a)
-    assert one.optimizer_state().keys() == two.optimizer_state().keys()
 
 
 def test_optimizer_state_that_does_not_fit_is_refused(framework, groups):
@@ -248,11 +146,8 @@ def test_optimizer_state_that_does_not_fit_is_refused(framework, groups):
         )
 
 
-def test_forward_backward_reports_losses_and_extras(framework, batch):
+def test_extras_have_their_official_names(framework, batch):
     fw = framework()
-    plain = fw.forward_backward(batch(), Draws(0), 0)
-    assert plain.extras == {}
-    assert sum(plain.losses.values()) == pytest.approx(plain.total, rel=1e-5)
     extras = fw.forward_backward(batch(), Draws(0), 0, extras=True).extras
     assert extras["output/pred_logits"].shape == (2, 20, 3)
     assert extras["topk_ind"].shape == (2, 20)
@@ -260,18 +155,12 @@ def test_forward_backward_reports_losses_and_extras(framework, batch):
     assert sorted(extras["match/main/img1/tgt"].tolist()) == [0, 1, 2]
 
 
-def test_prediction_is_the_three_stages_and_leaves_the_state_alone(framework, batch):
+def test_outputs_have_their_official_names_and_every_query_and_class_is_a_candidate(framework, batch):
     fw = framework()
-    before, data = fw.state(), batch()
-    inputs = fw.to_device(data)
+    inputs = fw.to_device(batch())
     outputs = fw.forward(inputs)
-    found, again = fw.postprocess(outputs, inputs), fw.predict(data)
-    assert found[0].boxes.shape == (60, 4)
-    assert found[0].boxes.dtype == np.float32
-    assert found[0].labels.dtype == np.int64
-    assert np.array_equal(found[1].scores, again[1].scores)
     assert set(fw.raw_outputs(outputs)) == {"pred_logits", "pred_boxes", "topk_ind"}
-    assert all(np.array_equal(v, before[n]) for n, v in fw.state().items())
+    assert fw.postprocess(outputs, inputs)[0].boxes.shape == (60, 4)
 
 
 def test_float64_computes_what_float32_does(framework, batch):
@@ -358,11 +247,6 @@ def test_the_optimiser_says_what_it_holds(framework, groups):
         {"names": group.names, "lr": lr, "weight_decay": group.weight_decay, "betas": [0.9, 0.999], "eps": 1e-8}
         for group, lr in zip(two, [2e-3, 3e-4], strict=True)
     ]
-    names = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][:2]
-    every = [tensor.name for tensor in fw.tensors() if tensor.kind == "parameter"][2:]
-    fw.make_optimizer("SGD", [Group(names, 0.1, 0.0), Group(every, 0.2, 0.5)], momentum=0.75)
-    assert [group["momentum"] for group in fw.optimizer_settings()["groups"]] == [0.75, 0.75]
-    assert (fw.optimizer_settings()["kind"], fw.threads_in_use()) == ("SGD", 1)
 
 
 def test_gradients_stay_in_memory_until_the_first_backward_pass_of_the_next_step(framework, batch, groups):

@@ -20,13 +20,13 @@ from make_venv import ROOT, venv_path
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run
     "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
-    "parity": [("workflow", [*PYTEST, "tests/parity"])],
+    "parity": [("workflow", [*PYTEST, "tests/parity", "tests/contract"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "project": [
         ("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in ("imports", "twins", "continued", "overfit"))])
     ],
-    "torch": [("torch", [*PYTEST, "tests/torch_impl"])],
-    "jittor": [("jittor", [*PYTEST, "tests/jittor_impl"])],
+    "torch": [("torch", [*PYTEST, "tests/torch_impl", "tests/contract"])],
+    "jittor": [("jittor", [*PYTEST, "tests/jittor_impl", "tests/contract"])],
     "lint": [
         ("workflow", ["-m", "ruff", "check", "."]),
         ("workflow", ["-m", "ruff", "format", "--check", "."]),
