@@ -99,6 +99,8 @@ class TorchFramework(Framework):
 
     # ---- training
     def make_optimizer(self, kind: str, groups: list[Group], **options: Any) -> None:
+        if self.optimizer is not None:
+            self.optimizer.clear()  # the new one does not know which gradients are used up
         self.optimizer = Optimizer(self.model, kind, groups, self.tuned, **options)
 
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
@@ -134,6 +136,8 @@ class TorchFramework(Framework):
         return state.to_arrays({n: p.grad for n, p in self.model.named_parameters() if p.grad is not None})
 
     def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
+        if self.optimizer is not None:
+            self.optimizer.clear()
         for name, parameter in self.model.named_parameters():
             given = arrays.get(name)
             parameter.grad = None if given is None else torch.from_numpy(np.array(given)).to(parameter)

@@ -101,6 +101,22 @@ def test_a_step_moves_what_has_a_gradient_and_forgets_it(framework, groups):
     assert [n for n, v in fw.state().items() if not np.array_equal(v, before[n])] == [name]
 
 
+def test_gradients_that_a_step_has_taken_return_with_no_other_call(framework, batch, groups):
+    fw = framework()
+    state = fw.state()
+    adamw(fw, groups(fw))
+    fw.forward_backward(batch(), Draws(0), 0)
+    fresh = fw.gradients()
+    fw.optimizer_step([1e-3, 1e-3], None)
+    adamw(fw, groups(fw))  # a new optimiser for the same model
+    fw.load_state(state)
+    fw.forward_backward(batch(), Draws(0), 0)
+    assert equal(fw.gradients(), fresh)
+    fw.optimizer_step([1e-3, 1e-3], None)
+    fw.set_gradients(fresh)
+    assert equal(fw.gradients(), fresh)
+
+
 def test_accumulation_adds_scaled_gradients_and_counts_one_step(framework, batch, groups):
     fw = framework()
     state = fw.state()
