@@ -51,7 +51,8 @@ OWN = {  # functions that take other arguments, and why
 def signatures(path: Path) -> dict[str, list[tuple[str, str]]]:
     """Arguments of every function and method, in order: name and default, without the module that a default is from.
 
-    Without `device` and `dtype`: Jittor chooses the device itself and computes in float32 only.
+    Without `device`, `dtype` and `fused`: Jittor chooses the device itself, computes in float32 only and has one
+    kernel where PyTorch offers two.
     """
     found = {}
     for node in ast.walk(ast.parse(path.read_text())):
@@ -72,7 +73,7 @@ def arguments(args: ast.arguments) -> list[tuple[str, str]]:
     both = [*zip(given, defaults, strict=True), *zip(args.kwonlyargs, args.kw_defaults, strict=True)]
     pairs = [(arg.arg, ast.unparse(default).removeprefix("nn.") if default else "") for arg, default in both]
     pairs += [(f"*{arg.arg}", "") for arg in (args.vararg, args.kwarg) if arg]
-    return [pair for pair in pairs if pair[0] not in ("device", "dtype")]
+    return [pair for pair in pairs if pair[0] not in ("device", "dtype", "fused")]
 
 
 def assert_same_arguments(original: Path, twin: Path, own: set[str]) -> int:
@@ -85,12 +86,12 @@ def assert_same_arguments(original: Path, twin: Path, own: set[str]) -> int:
 
 @pytest.mark.parametrize("name", sorted(set(models("torch")) & set(models("jittor"))))
 def test_functions_of_twins_take_the_same_arguments(name):
-    """`device` and `dtype` are left out: Jittor chooses the device itself and computes in float32 only."""
+    """`device`, `dtype` and `fused` are left out, for the reasons given at `signatures`."""
     assert_same_arguments(models("torch")[name], models("jittor")[name], set())
 
 
 def test_functions_beside_the_models_take_the_same_arguments():
-    """`device` and `dtype` are left out, as for the models; what else may differ stands in OWN, with its reason."""
+    """What may differ, beside what is left out for the models, stands in OWN with its reason."""
     compared = {
         name: assert_same_arguments(ROOT / "torch_impl" / name, ROOT / "jittor_impl" / name, OWN.get(name, set()))
         for name in SHARED
