@@ -1,7 +1,8 @@
-"""What looks at image files gave, kept beside a dataset, so that another subset of one source need not look again.
+"""Results of checking image files, stored beside a dataset. Another subset of the same source reuses them.
 
-A look counts for the same file (place, size, time of the last change), annotated with the same size, under the same
-code of the checks. Only images that a dataset links to are kept: others are made anew with it.
+A result is reused when four things are unchanged: the file's path, its size, its time of change, and the code of the
+checks. The annotated image size must be equal too. Results are stored for images that the dataset links to; images that
+were written for the dataset are checked again.
 """
 
 from pathlib import Path

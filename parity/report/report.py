@@ -262,7 +262,8 @@ def frame(
     """A data frame as a Markdown table.
 
     `words` renames headers and text cells, `digits` fixes the decimals of floats, `rows` is a pattern that the first
-    column must match. A header that is a tuple has its parts translated one by one.
+    column must match. A header that is a tuple has its parts translated one by one. `DataFrame.to_markdown` has one
+    format per column and escapes no cell, so that a class name with a bar would break the table.
     """
     words, columns = words or {}, columns or list(table.columns)
     if rows is not None:
