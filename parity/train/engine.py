@@ -216,8 +216,8 @@ def _keep_best(
 def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray, progress: Progress) -> Position:
     """Load the checkpoint that the run starts from, and return its position.
 
-    This is the run's own newest checkpoint. Without one it is the checkpoint that `continue_from` names. Without that the
-    run starts at step 0.
+    This is the run's own newest checkpoint. Without one it is the checkpoint that `continue_from` names. Without that
+    the run starts at step 0.
     """
     source = run.continue_from
     resumed = checkpoint.newest(out / "checkpoints", progress.line)
