@@ -21,7 +21,9 @@ from parity.config.run import MACHINE_KEYS
 from parity.data import freshness, official
 from parity.cli import VERBS
 from parity.errors import UserError
+from parity.files import digest
 from parity.report.index import FIGURES, TABLES
+from parity.weights import zoo
 from run_folder import made_by
 from snakemake.utils import validate
 

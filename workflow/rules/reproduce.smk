@@ -1,61 +1,7 @@
 # Released checkpoints: one file of weights, evaluated in every framework on COCO's val2017, and the table over all of
 # config/zoo.yaml. Nothing is trained here. `make reproduce` sets the section `reproduce` of the configuration.
-from parity.files import digest
-from parity.weights import zoo
-
-REPRODUCE = f"{RESULTS}/{{model}}/reproduce/{{variant}}"
-ASKED = SETTINGS.reproduce
-VAL = f"{RESULTS}/reproduce/{digest([ASKED.coco, ASKED.images])[:8]}"
-
-
 wildcard_constraints:
     variant=r"[A-Za-z0-9][A-Za-z0-9._-]*",
-
-
-@cache
-def released_weights():
-    """Every released checkpoint by (model, variant). Read when a target of this file is asked for."""
-    try:
-        return zoo.read_zoo()
-    except UserError as error:
-        refuse(error)
-
-
-def reproduced_variant(model):
-    """The variant that is configured, or the first released one."""
-    return SETTINGS.variant or next(variant for name, variant in released_weights() if name == model)
-
-
-def zoo_results(wildcards):
-    """The results of the checkpoints whose file is there."""
-    return [
-        f"{RESULTS}/{model}/reproduce/{variant}/result.json"
-        for (model, variant), released in released_weights().items()
-        if os.path.isfile(os.path.join(ASKED.folder, released.file))
-    ]
-
-
-def coco_annotations(wildcards):
-    if not ASKED.coco:
-        refuse("config: reproduce.coco: is not set, expected the folder of COCO: make reproduce COCO=/data/coco")
-    return f"{ASKED.coco}/annotations/instances_val2017.json"
-
-
-def given_weights(wildcards):
-    """`--weights file`, where the configuration names one for this variant."""
-    mine = ASKED.weights and wildcards.variant == reproduced_variant(wildcards.model)
-    return ["--weights", ASKED.weights] if mine else []
-
-
-def coco_classes(wildcards):
-    """Classes of a model on COCO: 80, or 91 where the category ids are the classes."""
-    return 91 if models.model_file(wildcards.model).label_space == "coco_id" else 80
-
-
-def weights_of(wildcards):
-    """The same weights in the form that a framework reads."""
-    suffix = "pkl" if wildcards.framework == "jittor" else "safetensors"
-    return f"{REPRODUCE}/init.{suffix}".format(**wildcards)
 
 
 rule reproduce_data:
@@ -72,10 +18,12 @@ rule reproduce_data:
     params:
         job=job("workflow"),
         images=["--images", ASKED.images] if ASKED.images else [],
+        coco=ASKED.coco,
+        data=VAL,
     message:
         "Choosing the images of val2017."
     shell:
-        "{params.job} {log:q} reproduce.py data --coco {ASKED.coco:q} {params.images:q} --out {VAL:q}"
+        "{params.job} {log:q} reproduce.py data --coco {params.coco:q} {params.images:q} --out {params.data:q}"
 
 
 rule reproduce_source:
@@ -89,11 +37,12 @@ rule reproduce_source:
     params:
         job=job("workflow"),
         given=given_weights,
+        folder=ASKED.folder,
     message:
         "Looking for the released weights of {wildcards.model} {wildcards.variant}."
     shell:
         "{params.job} {log:q} reproduce.py take --model {wildcards.model} --variant {wildcards.variant}"
-        " --folder {ASKED.folder:q} {params.given:q} --out {output:q}"
+        " --folder {params.folder:q} {params.given:q} --out {output:q}"
 
 
 rule reproduce_weights:
@@ -162,11 +111,12 @@ rule reproduce_predict:
         job=lambda w: job(w.framework),
         threads=config["threads"],
         device=config["device"].partition(":")[0],
+        data=VAL,
     message:
         "Detecting with the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
     shell:
         "{params.job} {log:q} reproduce.py run --model {wildcards.model} --variant {wildcards.variant}"
-        " --framework {wildcards.framework} --weights {input.weights:q} --data {VAL:q} --device {params.device}"
+        " --framework {wildcards.framework} --weights {input.weights:q} --data {params.data:q} --device {params.device}"
         " --threads {params.threads} --out {output.config:q}"
         " && {params.job} --device {resources.device} --threads {params.threads} {log:q}"
         " -m {wildcards.framework}_impl predict --config {output.config:q} --weights {input.weights:q}"
@@ -189,12 +139,13 @@ rule reproduce_report:
     params:
         job=job("workflow"),
         device=config["device"].partition(":")[0],
+        data=VAL,
         pairs=lambda w, input: [f"{name}={path}" for name, path in zip(FRAMEWORKS, input.detections)],
     message:
         "Setting {wildcards.model} {wildcards.variant} beside what was published."
     shell:
         "{params.job} {log:q} reproduce.py report --model {wildcards.model} --variant {wildcards.variant}"
-        " --data {VAL:q} --device {params.device} --weights-report {input.weights:q} --out {output.markdown:q}"
+        " --data {params.data:q} --device {params.device} --weights-report {input.weights:q} --out {output.markdown:q}"
         " {params.pairs:q}"
 
 
@@ -227,7 +178,8 @@ rule zoo_report:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
+        folder=ASKED.folder,
     message:
         "The table over all released checkpoints: {output}"
     shell:
-        "{params.job} {log:q} reproduce.py zoo --folder {ASKED.folder:q} --out {output:q} {input.results:q}"
+        "{params.job} {log:q} reproduce.py zoo --folder {params.folder:q} --out {output:q} {input.results:q}"
