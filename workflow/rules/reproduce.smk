@@ -19,7 +19,7 @@ rule reproduce_data:
         job=job("workflow"),
         images=["--images", ASKED.images] if ASKED.images else [],
         coco=ASKED.coco,
-        data=VAL,
+        data=lambda w, output: os.path.dirname(output.about),
     message:
         "Choosing the images of val2017."
     shell:
@@ -111,7 +111,7 @@ rule reproduce_predict:
         job=lambda w: job(w.framework),
         threads=config["threads"],
         device=config["device"].partition(":")[0],
-        data=VAL,
+        data=lambda w, input: os.path.dirname(input.about),
     message:
         "Detecting with the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
     shell:
@@ -139,7 +139,7 @@ rule reproduce_report:
     params:
         job=job("workflow"),
         device=config["device"].partition(":")[0],
-        data=VAL,
+        data=lambda w, input: os.path.dirname(input.about),
         pairs=lambda w, input: [f"{name}={path}" for name, path in zip(FRAMEWORKS, input.detections)],
     message:
         "Setting {wildcards.model} {wildcards.variant} beside what was published."
