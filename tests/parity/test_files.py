@@ -28,10 +28,10 @@ def run(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A disk of 48 kB, where this process may mount one."""
+    """A disk of 64 kB, where this process may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "none", str(folder)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting is not permitted here")
     yield folder
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_grow_stops_a_run_that_later_goes_on(run, tmp_path, s
 
 def test_a_full_disk_stops_a_run_that_later_goes_on(run, tmp_path, tiny_disk):
     ballast = tiny_disk / "ballast"
-    ballast.write_bytes(b"0" * (28 << 10))
+    ballast.write_bytes(b"0" * (44 << 10))
     with pytest.raises(UserError, match=r"disk/run.*cannot be written: .*(No space left|os error 28|code: 28)"):
         engine.train(RunConfig(**run), NumpyFramework(), tiny_disk / "run")
     ballast.unlink()

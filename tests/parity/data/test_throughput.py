@@ -1,16 +1,20 @@
 """What is measured about the loader; never how fast it is."""
 
 import pytest
+from small_run import TRAIN, make_run
 
+from parity.config.run import RunConfig
 from parity.data import throughput
 from parity.data.loader import Loader
 from parity.errors import UserError
 
 
 def settings(root, batch_size=4):
-    train = {"batch_size": batch_size, "multi_scale": [64, 96], "augment": {"kind": "rtdetr", "flip": 0.5}}
-    run = {"data": {"root": str(root)}, "label_space": "contiguous", "seed": 0, "train": train}
-    return run | {"preprocess": {"kind": "square", "size": 64}}
+    """A run on the dataset `root`, as far as the loader asks."""
+    augment = {"kind": "rtdetr", "flip": 0.5}
+    train = TRAIN | {"batch_size": batch_size, "multi_scale": [64, 96], "augment": augment}
+    run = make_run(root, root / "init.safetensors")
+    return RunConfig(**run | {"seed": 0, "train": train, "preprocess": {"kind": "square", "size": 64}})
 
 
 def test_both_ways_take_turns_over_the_same_batches(shapes, monkeypatch):
