@@ -303,7 +303,7 @@ def test_a_deleted_file_is_noticed_and_made_again_for_what_reads_it(done_project
     (file,) = (done_project.folder / "results/rtdetr").glob(place)
     name = str(file.relative_to(done_project.folder))
     with deleted(file):
-        assert f"{name}: was made and is gone" in done_project.snakemake("-n").stdout
+        assert f"{name}: is missing beside other files" in done_project.snakemake("-n").stdout
         assert set(done_project.jobs(name)) <= {"probe", "probe_other", "train"} and done_project.jobs(name)
         assert done_project.jobs("results/rtdetr/report.md", "--forcerun", reader) == made_again | REPORT
     assert "is gone" not in done_project.snakemake("-n").stdout

@@ -174,7 +174,7 @@ def trained_files(model, framework, seed):
 
 
 def lost():
-    """Files that were made and are gone, while others of the same job are there."""
+    """Files that are missing while others of the same job are there: deleted, or the job is at work or was cut short."""
     jobs = []
     for model in models.model_names():
         if os.path.isdir(f"{RESULTS}/{model}") and averaged(model) is not None:
@@ -187,7 +187,9 @@ def lost():
 if workflow.is_main_process:
     # Snakemake makes a file again when a job that reads it has to run. It says nothing where all those are finished.
     for file in lost():
-        logger.warning(f"{file}: was made and is gone; made again when a job reads it, or by naming it as the target.")
+        logger.warning(
+            f"{file}: is missing beside other files of its job (deleted, or cut short); made again when a job reads it."
+        )
 
 
 # ---- profile
