@@ -11,7 +11,7 @@ import time
 
 import pytest
 import yaml
-from conftest import ROOT, SlurmProject
+from slurm_cluster import ROOT, SlurmProject
 
 SETTINGS = {
     "checkpoint_minutes": 0,  # one at the end of every epoch
