@@ -16,6 +16,7 @@ from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES
 
 CONFIDENCE = 0.95
+ENOUGH = 3  # anchors of one parameter from which its median leaves out what happens at one of them
 
 
 def steps_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
@@ -27,8 +28,10 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     """Judge the anchors; returns the curves for the figure.
 
     As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
-    what rounding does at that parameter: one unit's kink at one step is no mistake. Losses have no kinks that jump, so
-    every one of them counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
+    what rounding does at that parameter: one unit's kink at one step is no mistake. A gradient that is zero on paper at
+    most anchors has too few values for a median to leave a kink out. It is held against the largest drift of any
+    parameter at the same anchors. Losses have no kinks that jump, so every one of them counts. Last, the frameworks
+    must not lean to one side: the signed mean differences are told.
     """
     found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
     if first.anchors is None or second.anchors is None:
@@ -53,9 +56,15 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
             if any((f"{s}/{kind}/{name}" in first.anchors) != (f"{s}/{kind}/{name}" in second.anchors) for s in shared):
                 rung.problem(f"from the same state: {name} has a {kind} in one framework only")
         rung.count(f"{kind}s at the anchors", len(expected), len(differences) + len(zero))
+        worst = {step: _largest(first.anchors, own, step, kind) for step in shared} if own is not None else {}
         for name, values in differences.items():
-            limit = TOLERANCES[quantity].widened([float(np.median(drift[name]))] if name in drift else ()).limit
-            rung.number(float(np.median(values)), limit, "relative L2", f"{kind} of {name}, median over the anchors")
+            if len(values) >= ENOUGH:
+                moved = [float(np.median(drift[name]))] if name in drift else []
+                where = f"{kind} of {name}, median over the anchors"
+            else:
+                moved = [worst[step] for step in worst if _above_floor(first.anchors, step, name)]
+                where = f"{kind} of {name}, median over {len(values)} of {len(shared)} anchors"
+            rung.number(float(np.median(values)), TOLERANCES[quantity].widened(moved).limit, "relative L2", where)
         if kind == "grad":
             for step in shared:
                 at = sketches(first.anchors, second.anchors, [step], kind)
@@ -112,6 +121,22 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
             rung.number(float(np.median(values)), usual, "relative", f"{name}, median over the anchors")
 
 
+def _floor(arrays: Mapping[str, np.ndarray], step: int) -> float:
+    """Norm of a gradient's sketch up to which it is zero on paper."""
+    norms = [float(np.linalg.norm(arrays[key])) for key in arrays.under(f"{step}/grad/").values()]
+    return TOLERANCES["zero gradient"].limit * max(norms, default=0.0)
+
+
+def _above_floor(arrays: Mapping[str, np.ndarray], step: int, name: str) -> bool:
+    key = f"{step}/grad/{name}"
+    return key in arrays and float(np.linalg.norm(arrays[key])) > _floor(arrays, step)
+
+
+def _largest(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int, kind: str) -> float:
+    """The largest difference of any parameter at one anchor."""
+    return max((values[0] for values in sketches(first, second, [step], kind).values()), default=0.0)
+
+
 def sketches(
     first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], steps: list[int], kind: str
 ) -> dict[str, list[float]]:
@@ -119,8 +144,7 @@ def sketches(
     found: dict[str, list[float]] = {}
     for step in steps:
         names = first.under(f"{step}/grad/")
-        norms = {name: float(np.linalg.norm(first[key])) for name, key in names.items()}
-        floor = TOLERANCES["zero gradient"].limit * max(norms.values(), default=0.0)
+        norms, floor = {name: float(np.linalg.norm(first[key])) for name, key in names.items()}, _floor(first, step)
         for name, size in norms.items():
             key = f"{step}/{kind}/{name}"
             if size <= floor or key not in second:

@@ -102,3 +102,30 @@ def test_a_trajectory_may_part_as_far_as_the_framework_from_itself(tmp_path, sha
 def test_what_the_shadow_does_later_counts_only_once_it_has_left_rounding():
     assert free_limits([1e-7, 1e-7, 0.1], 3) == pytest.approx([1e-3, 1e-3, 0.3])
     assert free_limits([1e-7, 1e-5, 0.1], 3) == pytest.approx([1e-3, 0.3, 0.3])
+
+
+def rare(factor: float):
+    """A second parameter, whose gradient is zero on paper at every anchor but the second."""
+
+    def change(arrays):
+        for step in range(1, ANCHORS + 1):
+            size = factor if step == 2 else 1e-12
+            for kind in ("grad", "update"):
+                arrays[f"{step}/{kind}/rare.weight"] = size * np.float64([3, -4])
+
+    return change
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.006, "pass"), (1.05, "fail"), (-1.0, "fail")])
+def test_a_gradient_seen_at_one_anchor_is_held_against_the_largest_drift_there(tmp_path, factor, verdict):
+    """A median of one value excuses nothing: one unit's kink would fail it, with no drift of its own to allow it."""
+    a = probe(tmp_path / "a", "one", anchors=rare(1.0))
+    b = probe(tmp_path / "b", "two", True, anchors=rare(factor))
+    moved = dict(Probe(a).anchors)
+    scale("2/grad/stem.weight", 1.002)(moved)
+    scale("2/update/stem.weight", 1.002)(moved)
+    save_arrays(a / "nudged_anchors.npz", moved)
+    rung = climb(Probe(a), Probe(b))["rungs"][9]
+    assert rung["verdict"] == verdict
+    if verdict == "fail":
+        assert f"grad of rare.weight, median over 1 of {ANCHORS} anchors" in rung["details"]["failures"]
