@@ -125,6 +125,18 @@ def distances(alignment: dict[str, Any]) -> list[str]:
     return lines
 
 
+def postponed(alignment: dict[str, Any]) -> bool:
+    """Whether all that is missing is an AP worth comparing, which only the training itself can give.
+
+    A model that learns slowly detects hardly anything after the ladder's short trajectory. Rung 10 compared it, both
+    frameworks agree, and the report repeats the rung with the final weights of every run.
+    """
+    open_rungs = [rung for rung in alignment["rungs"] if rung["verdict"] in (FAIL, INCOMPLETE)]
+    return [rung["rung"] for rung in open_rungs] == [10] and (
+        open_rungs[0]["verdict"] == INCOMPLETE and "detects_too_little" in open_rungs[0].get("details", {})
+    )
+
+
 def failures(alignment: dict[str, Any]) -> list[str]:
     """What failed and what is incomplete, in words: the rung and the place. Empty where training may start."""
     words = {FAIL: "fails", INCOMPLETE: "is incomplete"}

@@ -38,4 +38,5 @@ def judge(rung: Rung, first: dict[str, Any], second: dict[str, Any], where: str)
         rung.number(abs(b - a), limit, "absolute", f"{name} {a:.5f} and {b:.5f} {where}")
     best = max(side.get("AP50") or 0.0 for side in (first, second))
     if best < least:
+        rung.details["detects_too_little"] = best
         rung.incomplete(f"AP50 is {best:.3f} {where}: weights that detect hardly anything do not test the frameworks")

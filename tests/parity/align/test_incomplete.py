@@ -87,6 +87,26 @@ def test_fewer_than_five_batches_are_incomplete(tmp_path, steps):
     assert "at least 5 are needed" in alignment["rungs"][6]["where"]
 
 
+def low(arrays_of_metrics):
+    """An evaluation with the given AP50, both frameworks alike."""
+    return {"about": put(("evaluation", "metrics"), {"AP": arrays_of_metrics / 3, "AP50": arrays_of_metrics})}
+
+
+def test_an_ap_that_only_training_can_give_does_not_keep_the_gate_shut(tmp_path):
+    write_json(tmp_path / "alignment.json", judged(tmp_path, low(0.004), **low(0.004)))
+    command = [sys.executable, str(ROOT / "workflow/scripts/gate.py"), "--alignment", tmp_path / "alignment.json"]
+    opened = subprocess.run([*command, "--out", tmp_path / "gate.txt"], capture_output=True, text=True)
+    assert opened.returncode == 0 and "the report repeats rung 10 with the final weights" in opened.stdout
+    assert "rung 10 (AP with the same weights) is incomplete" in (tmp_path / "gate.txt").read_text()
+    assert subprocess.run(command, capture_output=True).returncode == 1  # as `make align` asks
+
+
+def test_a_low_ap_that_differs_keeps_the_gate_shut(tmp_path):
+    write_json(tmp_path / "alignment.json", judged(tmp_path, low(0.004), **low(0.008)))
+    command = [sys.executable, str(ROOT / "workflow/scripts/gate.py"), "--alignment", tmp_path / "alignment.json"]
+    assert subprocess.run([*command, "--out", tmp_path / "gate.txt"], capture_output=True).returncode == 1
+
+
 def test_the_gate_does_not_open_on_incomplete(tmp_path):
     none = {"about": put(("evaluation",), None)}
     write_json(tmp_path / "alignment.json", judged(tmp_path, none, **none))
