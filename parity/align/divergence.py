@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from parity.align.compare import Difference, compare
-from parity.align.queries import SCORES, Queries, align
+from parity.align.files import SCORES
+from parity.align.queries import Queries, align
 from parity.align.tolerances import TOLERANCES
 
 HINTS = {

@@ -14,6 +14,7 @@ from parity.errors import UserError
 from parity.files import atomic, read_json
 
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
+SCORES = "decoder.enc_score_head"  # module of RT-DETR whose largest class logit ranks the positions of queries
 
 
 def names(reference: bool, trajectory: bool) -> list[str]:

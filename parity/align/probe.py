@@ -31,8 +31,7 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import Arrays, growing, names, save_arrays
-from parity.align.queries import SCORES
+from parity.align.files import SCORES, Arrays, growing, names, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, spread, steps_of_run
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.align.files import Arrays
+from parity.align.files import SCORES, Arrays
 from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES
-
-SCORES = "decoder.enc_score_head"  # module whose largest class logit ranks the positions
 
 
 @dataclass

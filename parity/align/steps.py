@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.align.files import Arrays
-from parity.align.queries import SCORES
+from parity.align.files import SCORES, Arrays
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader

@@ -6,6 +6,7 @@ here, so that `trace`, `train` and the DAG cannot disagree about a hyper-paramet
 """
 
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
@@ -13,11 +14,15 @@ from parity.config.layers import merge, read_yaml
 from parity.config.messages import refusal
 from parity.config.model import ModelConfig, ModelFile, UserModel
 from parity.config.section import Plain
+from parity.config.train import TrainConfig
 from parity.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "config/models"
 SECTIONS = ("options", "groups", "preprocess", "train")  # of a model file, of a variant, of the user's section
+
+
+NULLABLE = [key for key, field in TrainConfig.model_fields.items() if type(None) in get_args(field.annotation)]
 
 
 def model_names() -> list[str]:
@@ -59,7 +64,11 @@ def model_config(
         raise UserError(f"variant {variant!r} of {model}: expected one of {', '.join(file.variants)}")
     result: Plain = {"options": {}, "groups": [], "preprocess": {}, "train": {}}
     for layer in (file, file.variants[variant], user):
-        result = merge(result, {key: value for key, value in layer.plain().items() if key in SECTIONS})
+        given = {key: value for key, value in layer.plain().items() if key in SECTIONS}
+        result = merge(result, given)
+        # An empty section changes nothing. Where null is a value of its own (`ema: null`), it replaces the section.
+        train = given.get("train") or {}
+        result["train"] |= {key: None for key in NULLABLE if key in train and train[key] is None}
     if num_classes is not None:
         result["options"]["num_classes"] = int(num_classes)
     for key, value in (overrides or {}).items():

@@ -258,7 +258,15 @@ def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):
 
 
 FED = {"eval.npz", "states.npz", "anchor_states.npz", "final.safetensors"}  # what the second probe opens of the first's
-OPENED = {"probe.json", "batches.npz", "eval.npz", "train.npz", "anchors.npz", "final.npz"}  # by align, of both
+OPENED = {
+    "probe.json",
+    "batches.npz",
+    "eval.npz",
+    "train.npz",
+    "average.npz",
+    "anchors.npz",
+    "final.npz",
+}  # by align, of both
 
 
 def declared(project, rule: str, config: str = "framework=") -> set[str]:

@@ -107,7 +107,7 @@ def test_the_workflow_names_runs_by_what_auto_means(empty_project, tmp_path, car
 
 def test_the_number_of_a_card_is_no_part_of_a_run(empty_project):
     first, second = (empty_project.snakemake("-n", "-p", "--config", f"device=cuda{n}").stdout for n in ("", ":1"))
-    assert "--device cuda results" in first and "--device cuda:1 results" in second
+    assert "--device cuda --threads" in first and "--device cuda:1 --threads" in second
     folders = [set(re.findall(r"rtdetr/(?:runs/\w+|profile|alignment)/[\w-]+", text)) for text in (first, second)]
     assert folders[0] == folders[1] and len(folders[0]) > 4
 

@@ -73,7 +73,8 @@ def test_every_rule_has_a_message_a_log_and_where_it_does_work_a_benchmark():
 
 def test_the_rule_graph_in_the_docs_is_the_one_of_the_rules():
     now = rule_graph.PAGE.read_text()
-    needed = set(rules_of(ROOT)) - {"preview"}  # which no report needs
+    asked_for = ("preview", "reproduce", "publish_reproduced", "zoo")  # rules that no report of a training needs
+    needed = {rule for rule in rules_of(ROOT) if not rule.startswith(asked_for)}
     assert needed <= set(re.findall(r"\w+", now[now.index(rule_graph.MARKS[0]) :]))
     run = subprocess.run([sys.executable, rule_graph.__file__, "--check"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -13,6 +13,8 @@ rule reproduce_data:
         about=f"{VAL}/about.json",
     log:
         f"{VAL}/data.log",
+    benchmark:
+        f"{VAL}/data.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -32,6 +34,8 @@ rule reproduce_source:
         f"{REPRODUCE}/source.txt",
     log:
         f"{REPRODUCE}/source.log",
+    benchmark:
+        f"{REPRODUCE}/source.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -53,6 +57,8 @@ rule reproduce_weights:
         report=f"{REPRODUCE}/init.safetensors.report.json",
     log:
         f"{REPRODUCE}/init.log",
+    benchmark:
+        f"{REPRODUCE}/init.benchmark.tsv"
     conda:
         str(ROOT / f"envs/{FRAMEWORKS[0]}.yaml")
     resources:
@@ -76,6 +82,8 @@ rule reproduce_convert:
         report=f"{REPRODUCE}/init.pkl.report.json",
     log:
         f"{REPRODUCE}/convert.log",
+    benchmark:
+        f"{REPRODUCE}/convert.benchmark.tsv"
     conda:
         "../../envs/jittor.yaml"
     resources:
@@ -101,6 +109,8 @@ rule reproduce_predict:
         timing=f"{REPRODUCE}/{{framework}}/detections.timing.jsonl",
     log:
         f"{REPRODUCE}/{{framework}}/predict.log",
+    benchmark:
+        f"{REPRODUCE}/{{framework}}/predict.benchmark.tsv"
     conda:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
@@ -134,6 +144,8 @@ rule reproduce_report:
         result=f"{REPRODUCE}/result.json",
     log:
         f"{REPRODUCE}/report.log",
+    benchmark:
+        f"{REPRODUCE}/report.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     params:
@@ -149,7 +161,7 @@ rule reproduce_report:
         " {params.pairs:q}"
 
 
-rule reproduce_publish:
+rule publish_reproduced:
     """The report of the variant that is configured, where a reader looks for it."""
     input:
         lambda w: rules.reproduce_report.output.markdown.format(model=w.model, variant=reproduced_variant(w.model)),
@@ -160,7 +172,7 @@ rule reproduce_publish:
     conda:
         "../../envs/workflow.yaml"
     message:
-        "{output}"
+        "Publishing the released {wildcards.model} that is configured."
     shell:
         "cp {input:q} {output:q} 2> {log:q}"
 
@@ -174,12 +186,14 @@ rule zoo_report:
         f"{RESULTS}/zoo/report.md",
     log:
         f"{RESULTS}/zoo/report.log",
+    benchmark:
+        f"{RESULTS}/zoo/report.benchmark.tsv"
     conda:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
         folder=ASKED.folder,
     message:
-        "The table over all released checkpoints: {output}"
+        "Setting all released checkpoints in one table."
     shell:
         "{params.job} {log:q} reproduce.py zoo --folder {params.folder:q} --out {output:q} {input.results:q}"
