@@ -1,21 +1,8 @@
 """Rung 0: what both were told, and the model they made of it."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from parity.align.files import Probe
 from parity.align.result import Rung
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one mapping with dotted keys."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    if items is None:
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, item in items:
-        found |= flat(item, f"{prefix}.{key}" if prefix else str(key))
-    return found
+from parity.files import leaves
 
 
 def configuration(first: Probe, second: Probe) -> Rung:
@@ -31,7 +18,7 @@ def configuration(first: Probe, second: Probe) -> Rung:
         "plan_digest",
         "shaken_sha256",
     ):
-        sides = [flat(probe.about[section], section) for probe in (first, second)]
+        sides = [dict(leaves(probe.about[section], section)) for probe in (first, second)]
         names = sorted(set(sides[0]) | set(sides[1]))
         rung.count("tensors" if section == "tensors" else "entries", len(names), len(names))
         for key in names:

@@ -35,7 +35,7 @@ def test_one_framework_alone_is_not_compared(tmp_path):
     [
         (0, "config.train.loss_weights.bbox", {"about": put(("config", "train", "loss_weights", "bbox"), 4.0)}),
         (0, "tensors.stem.weight", {"about": put(("tensors", "stem.weight"), "frozen [2, 2]")}),
-        (0, "groups.0.lr", {"about": put(("groups", 0, "lr"), 0.2)}),
+        (0, "groups[0].lr", {"about": put(("groups", 0, "lr"), 0.2)}),
         (1, "batch 1/boxes", {"batches": scale("1/boxes", 1 + 1e-7, (2, 1))}),
         (1, "SHA-256", {"about": put(("batches_sha256",), ["b"])}),
         (2, "stem.weight is not what the file holds", {"about": put(("weights", "changed_by_pkl"), ["stem.weight"])}),
