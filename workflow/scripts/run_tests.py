@@ -20,7 +20,7 @@ from make_venv import ROOT, venv_path
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run
     "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
-    "parity": [("workflow", [*PYTEST, "tests/parity", "tests/contract"])],
+    "parity": [("workflow", [*PYTEST, "tests/parity", "tests/contract", "tests/faults"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "project": [
         ("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in ("imports", "twins", "continued", "overfit"))])
