@@ -1,11 +1,14 @@
 """The verb `predict`: one image at a time, and a killed call that goes on."""
 
 import json
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from numpy_framework import NumpyFramework
+from PIL import Image
 from small_run import make_dataset, make_run
 
 from parity import cli
@@ -21,6 +24,34 @@ def words(tmp_path):
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
     words = ["predict", "--config", tmp_path / "run.yaml", "--weights", tmp_path / "w.safetensors"]
     return [str(word) for word in (*words, "--out", tmp_path / "d.json")]
+
+
+def photographs(root: Path, count: int) -> None:
+    """Make `count` validation images of 640 x 480 pixels out of the four small ones: names of one file."""
+    document = json.loads((root / "annotations/val.json").read_text())
+    entries, objects = document["images"], document["annotations"]
+    Image.fromarray(np.zeros((480, 640, 3), np.uint8)).save(root / "images/val/large.png")
+    for i in range(count):
+        (root / f"images/val/{i}.large.png").hardlink_to(root / "images/val/large.png")
+    large = {"width": 640, "height": 480}
+    document["images"] = [entries[0] | large | {"id": i, "file_name": f"{i}.large.png"} for i in range(count)]
+    document["annotations"] = [objects[0] | {"id": i, "image_id": i} for i in range(count)]
+    (root / "annotations/val.json").write_text(json.dumps(document))
+
+
+def test_forty_images_take_the_memory_of_ten(words, tmp_path):
+    """A decoded photograph is 0.9 MB: kept, thirty more would be 27 MB."""
+    peaks = []
+    for count in (10, 10, 40):  # the first call also pays for imports
+        for old in (tmp_path / "data/images/val").glob("*large.png"):
+            old.unlink()
+        photographs(tmp_path / "data", count)
+        tracemalloc.start()
+        assert cli.main(NumpyFramework, words) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len((tmp_path / "d.timing.jsonl").read_text().splitlines()) == count
+    assert peaks[2] - peaks[1] < 1e6
 
 
 class Killed(NumpyFramework):
