@@ -12,6 +12,7 @@ from torch_impl.framework import TorchFramework
 from torch_impl.inspect import count_macs
 from torch_impl.layers import FrozenBatchNorm2d, MultiheadAttention
 from torch_impl.models.rtdetr.deformable import MSDeformableAttention
+from torch_impl.optim import clip_gradients
 
 
 @pytest.fixture
@@ -32,6 +33,17 @@ def adamw(framework, groups):
 def set_gradients(framework, gradients):
     for name, parameter in framework.model.named_parameters():
         parameter.grad = torch.from_numpy(gradients[name].copy()) if name in gradients else None
+
+
+def test_the_norm_of_many_gradients_is_exact():
+    """A million squares added in float32 end some 1e-6 away, and every clipped step would be that much longer."""
+    values = np.random.default_rng(0).standard_normal((20, 80, 192, 9)).astype(np.float32)
+    parameters = [nn.Parameter(torch.zeros(part.shape)) for part in values]
+    for parameter, part in zip(parameters, values, strict=True):
+        parameter.grad = torch.from_numpy(part)
+    exact = float(np.sqrt(np.square(values, dtype=np.float64).sum()))
+    assert clip_gradients(parameters, None)[0] == pytest.approx(exact, rel=1e-12)
+    assert clip_gradients(parameters, 1.0)[1] == pytest.approx(1 / exact, rel=1e-8)
 
 
 def test_adamw_and_its_groups_against_the_formula(framework, groups):
