@@ -13,6 +13,7 @@ from parity.arrays import write_npz
 from parity.errors import UserError
 from parity.files import atomic, read_json
 
+NUDGED = ("nudged", "nudged2", "nudged3")  # gradients again, each after another change of last bits
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 SCORES = "decoder.enc_score_head"  # module of RT-DETR whose largest class logit ranks the positions of queries
 
@@ -25,7 +26,7 @@ def names(reference: bool, trajectory: bool) -> list[str]:
     """
     found = ["probe.json", "batches.npz", "eval.npz", "train.npz", "average.npz"]
     if reference:
-        found += ["states.npz", "nudged.npz", "referee.npz"]
+        found += ["states.npz", *(f"{name}.npz" for name in NUDGED), "referee.npz"]
     if trajectory:
         found += ["anchors.npz", "final.npz"]
     if reference and trajectory:
@@ -94,9 +95,9 @@ class Arrays(Mapping[str, np.ndarray]):
 class Probe:
     """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
 
-    `anchors` and `final` are None without a trajectory. Only the first framework has `nudged`, `nudged_anchors` and
-    `referee`; they are None elsewhere. An array file may be empty: `average` without an average, `referee` without
-    float64; then they are None too.
+    `anchors` and `final` are None without a trajectory. Only the first framework has `nudged_anchors` and `referee`;
+    they are None elsewhere. `nudged` holds what there is of NUDGED, nothing elsewhere. An array file may be empty:
+    `average` without an average, `referee` without float64; then they are None too.
     """
 
     def __init__(self, folder: str | Path):
@@ -106,13 +107,17 @@ class Probe:
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
-        self.anchors, self.final, self.average, self.nudged, self.nudged_anchors, self.referee = (
-            Arrays(file) if (file := self.folder / f"{name}.npz").exists() else None
-            for name in ("anchors", "final", "average", "nudged", "nudged_anchors", "referee")
+        self.anchors, self.final, self.average, self.nudged_anchors, self.referee = (
+            self._present(name) for name in ("anchors", "final", "average", "nudged_anchors", "referee")
         )
+        self.nudged = [arrays for name in NUDGED if (arrays := self._present(name)) is not None]
         self.average, self.referee = self.average or None, self.referee or None
+
+    def _present(self, name: str) -> Arrays | None:
+        file = self.folder / f"{name}.npz"
+        return Arrays(file) if file.exists() else None
 
     @property
     def again(self) -> list[Arrays]:
-        """`train` once more, moved by rounding alone: after a change of last bits, and in float64."""
-        return [arrays for arrays in (self.nudged, self.referee) if arrays is not None]
+        """`train` several times more, moved by rounding alone: after changes of last bits, and in float64."""
+        return self.nudged + ([self.referee] if self.referee is not None else [])

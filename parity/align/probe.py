@@ -16,7 +16,8 @@ and the first framework, which the others are compared with, also
     states.npz         weights, moments and averages before each step of train.npz but the first
     anchor_states.npz  weights and moments before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
-    nudged*.npz        gradients and anchors.npz again after the last bit of every weight was changed,
+    nudged*.npz        gradients again after the last bit of every weight was changed, three times in different ways,
+    nudged_anchors.npz anchors.npz again, likewise once,
     referee.npz        and gradients and raw outputs in float64: how far rounding moves this framework from itself;
                        empty where the framework offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import SCORES, Arrays, growing, names, save_arrays
+from parity.align.files import NUDGED, SCORES, Arrays, growing, names, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, spread, steps_of_run
 from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
@@ -118,7 +119,9 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     if reference is None:
         save_arrays(out / "states.npz", passed)
         states = Arrays(out / "states.npz")
-        save_arrays(out / "nudged.npz", record_gradients(framework, settings, steps, shaken, states, nudge))
+        for i, name in enumerate(NUDGED):
+            other = last_bits(settings.seed + i)
+            save_arrays(out / f"{name}.npz", record_gradients(framework, settings, steps, shaken, states, other))
         referee = referee_of(settings, framework_class)
         doubled = {}
         if referee is not None:

@@ -105,8 +105,9 @@ def from_anchors(
     """The trajectory's own steps, each from the state in `anchors`: losses, gradients and the update taken.
 
     `<step>/total`, `<step>/loss/<name>`, and as sketches (see `parity.align.sketch`) `<step>/grad/<name>` and
-    `<step>/update/<name>`, the change of a parameter. Draws, batches, rates and moments are those of the step in the
-    run; `change` is applied to the weights before they are loaded.
+    `<step>/update/<name>`, the change of a parameter. `<step>/weight/<name>` is the parameter's norm before. Draws,
+    batches, rates and moments are those of the step in the run; `change` is applied to the weights before they are
+    loaded.
     """
     framework.build(settings.model, settings.options)
     groups = prepare_training(framework, settings)
@@ -129,6 +130,7 @@ def from_anchors(
         for name, gradient in gradients.items():
             arrays[f"{step}/grad/{name}"] = sketch(name, gradient)
             arrays[f"{step}/update/{name}"] = sketch(name, after[name].astype(np.float64) - before[name])
+            arrays[f"{step}/weight/{name}"] = np.float64(np.linalg.norm(np.float64(before[name])))
         arrays[f"{step}/total"] = np.float64(np.mean([result.total for result in results]))
         for name in results[0].losses:
             arrays[f"{step}/loss/{name}"] = np.float64(np.mean([result.losses[name] for result in results]))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from parity.align.files import NUDGED
+
 ROOT = Path(__file__).resolve().parents[2]
 
 REPORT = {"collect": 1, "figures": 1, "report": 1}
@@ -281,7 +283,7 @@ def declared(project, rule: str, config: str = "framework=") -> set[str]:
 def test_a_probe_declares_what_others_open(empty_project):
     first, second = declared(empty_project, "probe"), declared(empty_project, "probe_other")
     assert second == OPENED
-    assert first == OPENED | FED | {"nudged.npz", "nudged_anchors.npz", "referee.npz"}
+    assert first == OPENED | FED | {f"{name}.npz" for name in (*NUDGED, "nudged_anchors", "referee")}
     alone = declared(empty_project, "probe", "framework=torch")
     assert alone == first - {"anchors.npz", "final.npz", "anchor_states.npz", "final.safetensors", "nudged_anchors.npz"}
 

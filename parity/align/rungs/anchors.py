@@ -13,6 +13,7 @@ from scipy import stats
 from parity.align.compare import relative
 from parity.align.files import Probe
 from parity.align.result import Rung
+from parity.align.rungs.steps import ROUNDING
 from parity.align.tolerances import TOLERANCES
 
 CONFIDENCE = 0.95
@@ -30,8 +31,9 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
     what rounding does at that parameter: one unit's kink at one step is no mistake. A gradient that is zero on paper at
     most anchors has too few values for a median to leave a kink out. It is held against the largest drift of any
-    parameter at the same anchors. Losses have no kinks that jump, so every one of them counts. Last, the frameworks
-    must not lean to one side: the signed mean differences are told.
+    parameter at the same anchors. A float32 keeps an update to one rounding of the parameter; that is added, as in rung
+    7: at the small rates of fine-tuning it is some percent of the update. Losses have no kinks that jump, so every one
+    of them counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
     """
     found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
     if first.anchors is None or second.anchors is None:
@@ -64,7 +66,9 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
             else:
                 moved = [worst[step] for step in worst if _above_floor(first.anchors, step, name)]
                 where = f"{kind} of {name}, median over {len(values)} of {len(shared)} anchors"
-            rung.number(float(np.median(values)), TOLERANCES[quantity].widened(moved).limit, "relative L2", where)
+            limit = TOLERANCES[quantity].widened(moved).limit
+            limit += _rounding(first.anchors, shared, name) if kind == "update" else 0.0
+            rung.number(float(np.median(values)), limit, "relative L2", where)
         if kind == "grad":
             for step in shared:
                 at = sketches(first.anchors, second.anchors, [step], kind)
@@ -130,6 +134,13 @@ def _floor(arrays: Mapping[str, np.ndarray], step: int) -> float:
 def _above_floor(arrays: Mapping[str, np.ndarray], step: int, name: str) -> bool:
     key = f"{step}/grad/{name}"
     return key in arrays and float(np.linalg.norm(arrays[key])) > _floor(arrays, step)
+
+
+def _rounding(arrays: Mapping[str, np.ndarray], steps: list[int], name: str) -> float:
+    """Rounding of a parameter, relative to its update: the median over the anchors."""
+    sizes = {step: float(np.linalg.norm(arrays.get(f"{step}/update/{name}", 0.0))) for step in steps}
+    moved = [ROUNDING * float(arrays.get(f"{step}/weight/{name}", 0.0)) / size for step, size in sizes.items() if size]
+    return float(np.median(moved)) if moved else 0.0
 
 
 def _largest(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int, kind: str) -> float:

@@ -64,6 +64,25 @@ def test_a_parameter_may_differ_as_far_as_rounding_moves_it(tmp_path):
     assert climb(Probe(a), Probe(b))["rungs"][9]["verdict"] == "pass"
 
 
+@pytest.mark.parametrize(("weight", "verdict"), [(5e3, "fail"), (5e5, "pass")])
+def test_an_update_may_differ_by_one_rounding_of_the_parameter(tmp_path, weight, verdict):
+    """At the rates of fine-tuning an update is so small that the parameter's last bit is percents of it."""
+
+    def heavy(arrays):
+        for step in range(1, ANCHORS + 1):
+            arrays[f"{step}/weight/stem.weight"] = np.float64(weight)
+
+    def apart(arrays):
+        heavy(arrays)
+        for step, factor in enumerate((1.01, 0.99, 1.0), start=1):  # leans to no side
+            scale(f"{step}/update/stem.weight", factor)(arrays)
+
+    rung = judged(tmp_path, {"anchors": heavy}, anchors=apart)["rungs"][9]
+    assert rung["verdict"] == verdict
+    if verdict == "fail":
+        assert "update of stem.weight, median over the anchors" in rung["details"]["failures"]
+
+
 def test_an_anchor_on_one_side_only_is_named(tmp_path):
     def without(arrays):
         for name in [name for name in arrays if name.startswith("3/")]:

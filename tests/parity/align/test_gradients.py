@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fake_probe import STEPS, failed, judged, probe, scale
 
-from parity.align.files import Probe, save_arrays
+from parity.align.files import NUDGED, Probe, save_arrays
 from parity.align.ladder import climb, summary
 
 ONE_UNIT = np.float32([[1, 1], [1, 1.05]])
@@ -47,6 +47,17 @@ def test_the_median_over_batches_decides(tmp_path, batches, nudged, verdict):
     assert rung["verdict"] == verdict
     if verdict == "fail":
         assert "median of 5 batches: stem.weight[1, 1]: 3 and 3.15" in "".join(rung["details"]["failures"])
+
+
+def test_the_largest_of_several_drifts_counts(tmp_path):
+    """Which units are at a kink is chance, so the first framework is moved by rounding several times."""
+    a = probe(tmp_path / "a", "one", train=wide(), nudged=wide())
+    b = probe(tmp_path / "b", "two", True, train=both(wide(), kinks(0, 1, 3)))
+    assert climb(Probe(a), Probe(b))["rungs"][6]["verdict"] == "fail"
+    moved = dict(Probe(a).train)
+    kinks(1, 2, 4)(moved)
+    save_arrays(a / f"{NUDGED[2]}.npz", moved)
+    assert climb(Probe(a), Probe(b))["rungs"][6]["verdict"] == "pass"
 
 
 def test_the_drift_of_one_parameter_excuses_no_other(tmp_path):
