@@ -9,6 +9,15 @@ Var, nn = jt.Var, jt.nn
 MASKED = -1e9  # Jittor compiles with finite arithmetic only; exp of this is 0 all the same
 
 
+class Conv2d(nn.Conv2d):
+    """Convolution with a square kernel; the same stride, padding and dilation along both axes."""
+
+    def execute(self, x: Var) -> Var:
+        """[B, in, H, W] -> [B, out, ...]."""
+        stride, padding, dilation = self.stride[0], self.padding[0], self.dilation[0]
+        return ops.conv2d(x, self.weight, self.bias, stride, padding, dilation, self.groups)
+
+
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation whose statistics, scale and shift are buffers: nothing is trained, nothing is updated.
 
@@ -153,7 +162,7 @@ class ConvNorm(nn.Module):
         self, in_channels: int, out_channels: int, kernel: int, stride: int, act: str | None = None, norm=BatchNorm2d
     ):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=(kernel - 1) // 2, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding=(kernel - 1) // 2, bias=False)
         self.norm = norm(out_channels)
         self.act = activation(act)
 

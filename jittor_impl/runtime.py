@@ -49,14 +49,13 @@ def link_onednn(home: Path = HOME) -> None:
             os.replace(temporary, link)
 
 
-def tool_paths(prefix: str = sys.prefix) -> dict[str, str]:
-    """Values of Jittor's flags that are needed where the environment's path has a space; empty where it has none.
+def plain_prefix(prefix: str = sys.prefix) -> Path:
+    """The environment's folder; where its path has a space, a link to it in the folder for temporary files.
 
-    Jittor calls a Python script for every operator that it compiles and quotes neither Python nor the script. Both are
-    therefore named through a link without a space, in the folder for temporary files.
+    Jittor quotes neither the paths that it calls nor those that it hands to the compiler.
     """
     if " " not in prefix:
-        return {}
+        return Path(prefix)
     folder = Path(tempfile.gettempdir()) / f"parity-paths-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     link = folder / hashlib.sha256(prefix.encode()).hexdigest()[:16]
@@ -64,6 +63,17 @@ def tool_paths(prefix: str = sys.prefix) -> dict[str, str]:
         temporary = link.with_name(f"{link.name}.{os.getpid()}")
         temporary.symlink_to(prefix)
         os.replace(temporary, link)
+    return link
+
+
+def tool_paths(prefix: str = sys.prefix) -> dict[str, str]:
+    """Values of Jittor's flags that are needed where the environment's path has a space; empty where it has none.
+
+    Jittor calls a Python script for every operator that it compiles: both are named without a space.
+    """
+    if " " not in prefix:
+        return {}
+    link = plain_prefix(prefix)
     packages = link / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     return {"python_path": str(link / "bin/python"), "jittor_path": str(packages / "jittor")}
 

@@ -3,7 +3,7 @@
 The stride of a bottleneck sits in its 3x3 convolution. Files of ImageNet weights load by their own keys.
 """
 
-from jittor_impl.layers import BatchNorm2d
+from jittor_impl.layers import BatchNorm2d, Conv2d
 from jittor_impl.runtime import jt
 from parity.errors import UserError
 
@@ -12,10 +12,10 @@ Var, nn = jt.Var, jt.nn
 BLOCKS = {18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}
 
 
-def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> Conv2d:
     """Convolution without bias, padded so that stride 1 keeps the size."""
     padding = dilation * (kernel - 1) // 2
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False)
+    return Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False)
 
 
 class BasicBlock(nn.Module):
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
         if depth not in BLOCKS:
             raise UserError(f"depth: {depth} is unknown, expected one of {sorted(BLOCKS)}")
         block = BasicBlock if depth < 50 else Bottleneck
-        self.conv1 = nn.Conv2d(3, base_width, 7, 2, padding=3, bias=False)
+        self.conv1 = Conv2d(3, base_width, 7, 2, padding=3, bias=False)
         self.bn1 = norm(base_width)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1)

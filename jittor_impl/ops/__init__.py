@@ -4,6 +4,7 @@ from jittor_impl.ops.batch_norm import batch_norm
 from jittor_impl.ops.bce import bce, bce_with_logits
 from jittor_impl.ops.bilinear import upsample_bilinear2x
 from jittor_impl.ops.channels import halves, interleave
+from jittor_impl.ops.conv import conv2d
 from jittor_impl.ops.distribution import top_probabilities
 from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
 from jittor_impl.ops.group_norm import group_norm
@@ -26,6 +27,7 @@ __all__ = [
     "bce_with_logits",
     "bmm",
     "clamp",
+    "conv2d",
     "fsum",
     "grid_sample",
     "group_norm",

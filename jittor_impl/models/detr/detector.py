@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jittor_impl.layers import MLP, Embedding, give_draws
+from jittor_impl.layers import MLP, Conv2d, Embedding, give_draws
 from jittor_impl.models.detr.backbone import Backbone
 from jittor_impl.models.detr.criterion import SetCriterion
 from jittor_impl.models.detr.matcher import HungarianMatcher
@@ -35,7 +35,7 @@ class DETR(Detector):
         self.class_embed = nn.Linear(hidden, o["num_classes"] + 1)
         self.bbox_embed = MLP(hidden, hidden, 4, 3)
         self.query_embed = Embedding(o["num_queries"], hidden)
-        self.input_proj = nn.Conv2d(backbone.out_channels, hidden, 1)
+        self.input_proj = Conv2d(backbone.out_channels, hidden, 1)
         self.backbone = nn.ModuleList([backbone, PositionEmbeddingSine(hidden // 2, o["pe_temperature"])])
         self.criterion = SetCriterion(HungarianMatcher(o["match_costs"]), o["eos_coef"])
 

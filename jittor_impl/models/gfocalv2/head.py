@@ -1,7 +1,7 @@
 """GFL head V2: class-quality scores and box distributions per place (Li et al., CVPR 2021; mmdet GFocalHead)."""
 
 from jittor_impl import ops
-from jittor_impl.layers import GroupNorm
+from jittor_impl.layers import Conv2d, GroupNorm
 from jittor_impl.models.dense import Integral, Scale
 from jittor_impl.runtime import jt
 
@@ -13,7 +13,7 @@ class ConvGN(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, groups: int):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.gn = GroupNorm(groups, out_channels)
         self.relu = nn.ReLU()
 
@@ -55,12 +55,12 @@ class GFocalHead(nn.Module):
         widths = [in_channels] + [channels] * (stacked_convs - 1)
         self.cls_convs = nn.ModuleList([ConvGN(width, channels, norm_groups) for width in widths])
         self.reg_convs = nn.ModuleList([ConvGN(width, channels, norm_groups) for width in widths])
-        self.gfl_cls = nn.Conv2d(channels, num_classes + 1, 3, padding=1)
-        self.gfl_reg = nn.Conv2d(channels, 4 * (reg_max + 1), 3, padding=1)
+        self.gfl_cls = Conv2d(channels, num_classes + 1, 3, padding=1)
+        self.gfl_reg = Conv2d(channels, 4 * (reg_max + 1), 3, padding=1)
         self.scales = nn.ModuleList([Scale() for _ in range(levels)])
         statistics = 4 * (reg_topk + int(add_mean))
         self.reg_conf = nn.Sequential(
-            nn.Conv2d(statistics, reg_channels, 1), nn.ReLU(), nn.Conv2d(reg_channels, 1, 1), nn.Sigmoid()
+            Conv2d(statistics, reg_channels, 1), nn.ReLU(), Conv2d(reg_channels, 1, 1), nn.Sigmoid()
         )
         self.integral = Integral(reg_max)
 

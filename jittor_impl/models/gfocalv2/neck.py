@@ -1,6 +1,6 @@
 """Feature pyramid (Lin et al., CVPR 2017) with coarser levels made from its own output (mmdet FPN, `on_output`)."""
 
-from jittor_impl.layers import resize_nearest
+from jittor_impl.layers import Conv2d, resize_nearest
 from jittor_impl.runtime import jt
 
 Var, nn = jt.Var, jt.nn
@@ -11,7 +11,7 @@ class Conv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
+        self.conv = Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2)
 
     def execute(self, x: Var) -> Var:
         """[B, in, H, W] -> [B, out, ceil(H / stride), ceil(W / stride)]."""

@@ -1,5 +1,6 @@
 """The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py), by which places are assigned."""
 
+from jittor_impl.layers import Conv2d
 from jittor_impl.models.dense import Scale
 from jittor_impl.models.nanodet.layers import ConvModule
 from jittor_impl.runtime import jt
@@ -14,8 +15,8 @@ class SimpleConvHead(nn.Module):
         super().__init__()
         self.cls_convs = nn.ModuleList([ConvModule(channels, channels, 3, groups) for _ in range(stacked)])
         self.reg_convs = nn.ModuleList([ConvModule(channels, channels, 3, groups) for _ in range(stacked)])
-        self.gfl_cls = nn.Conv2d(channels, num_classes, 3, padding=1)
-        self.gfl_reg = nn.Conv2d(channels, 4 * (reg_max + 1), 3, padding=1)
+        self.gfl_cls = Conv2d(channels, num_classes, 3, padding=1)
+        self.gfl_reg = Conv2d(channels, 4 * (reg_max + 1), 3, padding=1)
         self.scales = nn.ModuleList([Scale() for _ in range(levels)])
 
     def execute(self, maps: list[Var]) -> Var:

@@ -4,7 +4,7 @@ LeakyReLU in place of ReLU, and no last 1x1 convolution.
 """
 
 from jittor_impl import ops
-from jittor_impl.layers import BatchNorm2d
+from jittor_impl.layers import BatchNorm2d, Conv2d
 from jittor_impl.models.nanodet.layers import activation, depthwise, pointwise
 from jittor_impl.runtime import jt
 
@@ -66,9 +66,7 @@ class ShuffleNetV2(nn.Module):
 
     def __init__(self, channels: list[int], repeats: list[int]):
         super().__init__()
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(3, channels[0], 3, 2, 1, bias=False), BatchNorm2d(channels[0]), activation()
-        )
+        self.conv1 = nn.Sequential(Conv2d(3, channels[0], 3, 2, 1, bias=False), BatchNorm2d(channels[0]), activation())
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.stage2 = stage(channels[0], channels[1], repeats[0])
         self.stage3 = stage(channels[1], channels[2], repeats[1])

@@ -1,5 +1,6 @@
 """The head of NanoDet-Plus (nanodet/model/head/nanodet_plus_head.py): one convolution for classes and boxes."""
 
+from jittor_impl.layers import Conv2d
 from jittor_impl.models.dense import Integral
 from jittor_impl.models.nanodet.layers import DepthwiseConvModule
 from jittor_impl.runtime import jt
@@ -22,7 +23,7 @@ class NanoDetPlusHead(nn.Module):
                 for _ in range(levels)
             ]
         )
-        self.gfl_cls = nn.ModuleList([nn.Conv2d(channels, outputs, 1) for _ in range(levels)])
+        self.gfl_cls = nn.ModuleList([Conv2d(channels, outputs, 1) for _ in range(levels)])
 
     def execute(self, maps: list[Var]) -> Var:
         """Per level [B, C, h, w] -> [B, sum of h * w, outputs]: class logits, then the distributions of the 4 sides."""

@@ -1,6 +1,6 @@
 """Convolution blocks of NanoDet-Plus (nanodet/model/module/conv.py); attributes give the official names."""
 
-from jittor_impl.layers import BatchNorm2d, GroupNorm
+from jittor_impl.layers import BatchNorm2d, Conv2d, GroupNorm
 from jittor_impl.runtime import jt
 
 Var, nn = jt.Var, jt.nn
@@ -24,14 +24,14 @@ def activation() -> LeakyReLU:
     return LeakyReLU(SLOPE)
 
 
-def depthwise(channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def depthwise(channels: int, kernel: int, stride: int = 1) -> Conv2d:
     """One filter per channel, without bias; [B, C, H, W] -> [B, C, ceil(H / stride), ceil(W / stride)]."""
-    return nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+    return Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
 
-def pointwise(in_channels: int, out_channels: int) -> nn.Conv2d:
+def pointwise(in_channels: int, out_channels: int) -> Conv2d:
     """1x1 convolution without bias."""
-    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    return Conv2d(in_channels, out_channels, 1, bias=False)
 
 
 class ConvModule(nn.Module):
@@ -42,7 +42,7 @@ class ConvModule(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, groups: int | None = None):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        self.conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
         if groups is None:
             self.bn = BatchNorm2d(out_channels)
         else:

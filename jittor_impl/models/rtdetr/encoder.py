@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from jittor_impl.layers import BatchNorm2d, ConvNorm, Identity, activation, resize_nearest
+from jittor_impl.layers import BatchNorm2d, Conv2d, ConvNorm, Identity, activation, resize_nearest
 from jittor_impl.models.transformer import TransformerEncoder
 from jittor_impl.runtime import jt
 
@@ -77,7 +77,7 @@ class HybridEncoder(nn.Module):
         self.hidden_dim, self.temperature = hidden_dim, temperature
         # Unnamed, so that the weight-decay patterns on "norm" do not see these normalisations: as officially.
         self.input_proj = nn.ModuleList(
-            [nn.Sequential(nn.Conv2d(c, hidden_dim, 1, bias=False), BatchNorm2d(hidden_dim)) for c in in_channels]
+            [nn.Sequential(Conv2d(c, hidden_dim, 1, bias=False), BatchNorm2d(hidden_dim)) for c in in_channels]
         )
         self.encoder = nn.ModuleList([TransformerEncoder(num_layers, hidden_dim, heads, ffn, dropout, "gelu")])
         steps = len(in_channels) - 1
