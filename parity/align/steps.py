@@ -72,7 +72,8 @@ def record_steps(
     Optimiser and average are told that as many steps were taken before as in the run, so that bias correction, rate and
     the average's decay are those of that step.
 
-    Of the first step: losses, outputs and matches as in `trace`. Of step k, under `step<k>/`: `grad/<name>`, the
+    Of the first step: losses, outputs and matches as in `trace`; of step k after it the losses, matches and picked
+    queries, under `batch<k>/`. Of step k, under `step<k>/`: `grad/<name>`, the
     framework's own; `delta/<name>`, the change of a parameter; `moment/<name>/<slot>`; `buffer/<name>`; `ema/<name>`,
     the change of the average; `keep`, its decay; and the norms of parameters and average before. Then `step_total`,
     `step_grad_norm` and `step_clip` [K]. The framework is left as it is after the last step.
@@ -99,8 +100,9 @@ def record_steps(
             passed |= {f"{k}/state/{name}": value for name, value in before.items()}
             passed |= {f"{k}/moments/{name}": value for name, value in moments.items()}
             passed |= {f"{k}/ema/{name}": value for name, value in average.items()}
-        total, found = _gradients(framework, settings, step, outputs=k == 0)
-        arrays |= found | {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
+        total, found = _gradients(framework, settings, step, outputs=True)
+        arrays |= found if k == 0 else {f"batch{k}/{name}": found[name] for name in found if judged_again(name)}
+        arrays |= {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
         if reference is not None:
             framework.set_gradients(reference[1].part(f"step{k}/grad/"))
         norm, clip = framework.optimizer_step([group.lr * step.factor for group in groups], train.clip_norm)
@@ -158,6 +160,11 @@ def _gradients(framework: Framework, settings: RunConfig, step: Step, outputs: b
     arrays = {f"layer/{SCORES}": layers[SCORES]} if SCORES in layers else {}
     arrays |= result.extras | {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
     return result.total, arrays | {"total": np.float32(result.total)}
+
+
+def judged_again(name: str) -> bool:
+    """Whether rung 5 compares this array of every batch, not of the first one only: all but the raw outputs."""
+    return not name.startswith("output/") or name == "output/topk_ind"
 
 
 def _changes(prefix: str, before: State, after: State, names: list[str]) -> State:

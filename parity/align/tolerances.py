@@ -60,6 +60,9 @@ TOLERANCES = {
     ),
     "loss": Tolerance(1e-4, "Relative; a sum over queries of functions of outputs of full depth."),
     "matches": Tolerance(0, "Queries assigned differently: an assignment has no rounding, except at equal costs."),
+    "matches of other batches": Tolerance(
+        0.01, "Share of pairs assigned differently, over all batches: some have two candidates of equal cost."
+    ),
     "drift": Tolerance(
         5,
         "Times what the first framework differs from itself by, on the same batches: in float64, and after the last bit"
@@ -99,8 +102,8 @@ TOLERANCES = {
     ),
     "step": Tolerance(
         1e-6,
-        "Change of a parameter or of its average, norm and clipping factor, from one state with the same gradients:"
-        " a few operations on every element. One rounding of the parameter is added.",
+        "Change of a parameter or of its average, from one state with the same gradients: a few operations on every"
+        " element. One rounding of the parameter is added. Norm and clipping factor, from what float64 gives.",
     ),
     "moment": Tolerance(1e-6, "Moments of the optimiser after that step.", peak=1e-5),
     "buffer": Tolerance(5e-5, "Running statistics of one forward pass from the same state: as a layer.", peak=1e-3),

@@ -1,5 +1,7 @@
 """Rung 5: the losses, and which query was matched with which box."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from parity.align.compare import relative
@@ -8,49 +10,82 @@ from parity.align.queries import Queries, judge_queries, match_queries
 from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES
 
+Arrays = Mapping[str, np.ndarray]
+
 
 def losses(first: Probe, second: Probe) -> Rung:
-    """Every component, the total, and which query was matched with which box."""
-    rung, limit = Rung(5, "losses and matches"), TOLERANCES["loss"].limit
-    queries = match_queries(first.train, second.train)
-    judge_queries(rung, queries)
-    names = [*first.train.under("loss/").values(), "total"]
-    for name in sorted(set(names) | set(second.train.under("loss/").values())):
-        if name not in first.train or name not in second.train:
-            rung.problem(f"{name}: only one framework computes it")
-            rung.count("components", 1, 0)
-            continue
-        rung.count("components", 1, 1)
-        a, b = float(first.train[name]), float(second.train[name])
-        rung.number(relative(a, b), limit, "relative", f"{name}: {a:.8g} and {b:.8g}")
-    pairs = 0
-    for head in sorted(_heads(first) | _heads(second)):
-        if head not in _heads(first) & _heads(second):
-            rung.problem(f"match {head}: only {(first if head in _heads(first) else second).framework} has it")
-            rung.count("matches", 1, 0)
-            continue
-        sides = [
-            _matched(probe, head, order) for probe, order in zip((first, second), _orders(queries, head), strict=True)
-        ]
-        pairs += len(sides[0])
-        rung.count("matches", 1, 1)
-        differing = sorted(sides[0] ^ sides[1])
-        rung.number(len(differing), 0, "pairs", f"match {head}" + (f": {differing[:3]}" if differing else ""))
-    for name, key in (first.train.under("assign/") | second.train.under("assign/")).items():
-        if key not in first.train or key not in second.train:
-            rung.problem(f"assign {name}: only {(first if key in first.train else second).framework} has it")
-            rung.count("assignments", 1, 0)
-            continue
-        rung.count("assignments", 1, 1)
-        differing = np.flatnonzero(first.train[key] != second.train[key])
-        rung.number(len(differing), 0, "places", f"assign {name}" + (f": {differing[:3]}" if differing.size else ""))
-    rung.details |= {"matched_pairs": pairs, "components": len(names)}
+    """Every component, the total, and which query was matched with which box; on every batch of rung 6.
+
+    An assignment has no rounding, except at equal costs. The first batch, where none are, asks for equal matches. On
+    the others a small share of the pairs may differ: the more batches, the more ties.
+    """
+    rung = Rung(5, "losses and matches")
+    count = first.about["settings"]["steps"]
+    shares = []
+    for k in range(count):
+        sides = [probe.train if k == 0 else probe.train.part(f"batch{k}/") for probe in (first, second)]
+        rung.count("batches", 1, all("total" in side for side in sides))
+        shares.append(_batch(rung, (first.framework, second.framework), *sides, k))
+    pairs, differing = (sum(share[i] for share in shares) for i in (0, 1))
+    limit = TOLERANCES["matches of other batches"].limit
+    rung.number(differing / max(1, pairs), limit, "share", f"{differing} of {pairs} matches on {count} batches differ")
+    rung.details |= {"matched_pairs": pairs, "differing_pairs": differing}
+    rung.details["components"] = len([*first.train.under("loss/"), "total"])
     return rung
 
 
-def _heads(probe: Probe) -> set[str]:
+def _batch(rung: Rung, names: tuple[str, str], first: Arrays, second: Arrays, k: int) -> tuple[int, int]:
+    """Judge one batch; returns how many matches and positive places there were, and how many differ."""
+    strict, place = k == 0, "" if k == 0 else f"batch {k + 1}: "
+    queries = match_queries(first, second)
+    if strict:
+        judge_queries(rung, queries)
+    limit = TOLERANCES["loss"].limit
+    for name in sorted({n for side in (first, second) for n in side if n.startswith("loss/")} | {"total"}):
+        if name not in first or name not in second:
+            rung.problem(f"{place}{name}: only one framework computes it")
+            rung.count("components", 1, 0)
+            continue
+        rung.count("components", 1, 1)
+        a, b = float(first[name]), float(second[name])
+        rung.number(relative(a, b), limit, "relative", f"{place}{name}: {a:.8g} and {b:.8g}")
+    pairs = apart = 0
+    for head in sorted(_heads(first) | _heads(second)):
+        if head not in _heads(first) & _heads(second):
+            rung.problem(f"{place}match {head}: only {names[head not in _heads(first)]} has it")
+            rung.count("matches", 1, 0)
+            continue
+        orders = _orders(queries, head)
+        sides = [_matched(side, head, order) for side, order in zip((first, second), orders, strict=True)]
+        rung.count("matches", 1, 1)
+        differing = sorted(sides[0] ^ sides[1])
+        pairs, apart = pairs + len(sides[0]), apart + len(differing) // 2
+        if strict:
+            rung.number(len(differing), 0, "pairs", f"match {head}" + (f": {differing[:3]}" if differing else ""))
+    for key in sorted({n for side in (first, second) for n in side if n.startswith("assign/")}):
+        name = key.replace("/", " ", 1)
+        if key not in first or key not in second:
+            rung.problem(f"{place}{name}: only {names[key not in first]} has it")
+            rung.count("assignments", 1, 0)
+            continue
+        rung.count("assignments", 1, 1)
+        differing = np.flatnonzero(first[key] != second[key])
+        pairs, apart = pairs + _taken(first[key]), apart + len(differing)
+        if strict:
+            rung.number(len(differing), 0, "places", name + (f": {differing[:3]}" if differing.size else ""))
+    return pairs, apart
+
+
+def _taken(assigned: np.ndarray) -> int:
+    """Places that have a box; the value of those that have none is the most frequent one."""
+    return assigned.size - int(np.unique(assigned, return_counts=True)[1].max(initial=0))
+
+
+def _heads(arrays: Arrays) -> set[str]:
     """The heads and images whose matches were recorded: `main/img0`."""
-    return {name.removesuffix("/src") for name in probe.train.under("match/") if name.endswith("/src")}
+    return {
+        n.removeprefix("match/").removesuffix("/src") for n in arrays if n.startswith("match/") and n.endswith("/src")
+    }
 
 
 def _orders(queries: Queries | None, head: str) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -64,7 +99,7 @@ def _orders(queries: Queries | None, head: str) -> tuple[np.ndarray | None, np.n
     return queries.first[int(image)], queries.second[int(image)]
 
 
-def _matched(probe: Probe, head: str, positions: np.ndarray | None) -> set[tuple[int, int]]:
+def _matched(arrays: Arrays, head: str, positions: np.ndarray | None) -> set[tuple[int, int]]:
     """{(query, box)} of one image, queries named by their position in the encoder where they were picked from it."""
-    source, target = (probe.train[f"match/{head}/{side}"].astype(np.int64) for side in ("src", "tgt"))
+    source, target = (arrays[f"match/{head}/{side}"].astype(np.int64) for side in ("src", "tgt"))
     return set(zip((source if positions is None else positions[source]).tolist(), target.tolist(), strict=True))

@@ -16,19 +16,19 @@ ROUNDING = 2.0**-23  # of a float32, relative: two roundings of half a unit
 def steps(first: Probe, second: Probe) -> Rung:
     """Steps at several epochs of the run, each from the same state and with the same gradients, the first framework's.
 
-    After them parameters, moments, clipping factor and average have to agree to rounding: no kink of a gradient can
-    excuse a difference. The change of a parameter is what is compared; a float32 keeps it to one rounding of the
-    parameter, which is added to the tolerance. One more step has gradients of zero and a large rate: it shows weight
-    decay, which is smaller than rounding in a usual step.
+    After them parameters, moments and average have to agree to rounding: no kink of a gradient can excuse a difference.
+    Norm and clipping factor have to be what float64 gives. The change of a parameter is what is compared; a float32
+    keeps it to one rounding of the parameter, which is added to the tolerance. One more step has gradients of zero and
+    a large rate: it shows weight decay, which is smaller than rounding in a usual step.
     """
     count = first.about["settings"]["steps"]
     rung = Rung(7, f"{count} optimiser steps")
-    exact, loss = TOLERANCES["step"].limit, TOLERANCES["loss"].limit
-    for name, limit in (("step_total", loss), ("step_grad_norm", exact), ("step_clip", exact)):
-        sides = [probe.train.get(name, ()) for probe in (first, second)]
-        rung.count("numbers", count, min(len(side) for side in sides))
-        for i, (a, b) in enumerate(zip(*sides, strict=False)):
-            rung.number(relative(a, b), limit, "relative", f"{name}[{i}]: {a:.8g} and {b:.8g}")
+    sides = [probe.train.get("step_total", ()) for probe in (first, second)]
+    rung.count("losses", count, min(len(side) for side in sides))
+    for i, (a, b) in enumerate(zip(*sides, strict=False)):
+        rung.number(relative(a, b), TOLERANCES["loss"].limit, "relative", f"step_total[{i}]: {a:.8g} and {b:.8g}")
+    for probe in (first, second):
+        _clipping(rung, first, probe, count)
     for k in range(count):
         _take(rung, f"step{k}/delta", "parameters", first, second, _changes(first, second, f"step{k}/delta"))
         _take(rung, f"step{k}/moment", "moments", first, second, _moments(first, second, f"step{k}/moment"))
@@ -39,6 +39,22 @@ def steps(first: Probe, second: Probe) -> Rung:
     if first.average is not None:
         _evaluated(rung, first, second)
     return rung
+
+
+def _clipping(rung: Rung, first: Probe, probe: Probe, count: int) -> None:
+    """The norm against that of the first framework's gradients in float64, the factor against its formula.
+
+    So a mistake that both share is seen, and one framework's rounding is not taken for the other's.
+    """
+    largest = first.about["config"]["train"]["clip_norm"]
+    norms, clips = (probe.train.get(name, ()) for name in ("step_grad_norm", "step_clip"))
+    rung.count("norms", count, min(len(norms), len(clips)))
+    for k, (norm, clip) in enumerate(zip(norms, clips, strict=False)):
+        exact = float(np.sqrt(sum(_norm(gradient) ** 2 for gradient in first.train.part(f"step{k}/grad/").values())))
+        factor = 1.0 if largest is None else min(1.0, largest / (exact + 1e-6))
+        for name, found, wanted in (("grad_norm", norm, exact), ("clip", clip, factor)):
+            where = f"step_{name}[{k}] of {probe.framework}: {found:.8g}, in float64 {wanted:.8g}"
+            rung.number(relative(wanted, float(found)), TOLERANCES["step"].limit, "relative", where)
 
 
 def _take(rung: Rung, prefix: str, unit: str, first: Probe, second: Probe, found: Iterator[tuple]) -> None:

@@ -11,6 +11,8 @@ from parity.align.ladder import climb
 STEPS = 5
 ANCHORS = 3
 GRADIENT = {"stem.weight": np.array([[1.0, -2.0], [0.5, 3.0]], np.float32), "stem.bias": np.float32([1e-9, -2e-9])}
+NORM = float(np.linalg.norm(np.concatenate([g.astype(np.float64).ravel() for g in GRADIENT.values()])))
+CLIP_NORM = 0.1 * (NORM + 1e-6)
 DETECTIONS = {
     "boxes": np.float32([[10, 10, 50, 50], [20, 20, 90, 60], [5, 5, 8, 8]]),
     "scores": np.float32([0.9, 0.5, 0.1]),
@@ -78,7 +80,7 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
     outputs = {"output/pred_logits": np.arange(18, dtype=np.float32).reshape(2, 3, 3)}
     found = {f"detections/img{i}/{key}": value.copy() for i in range(2) for key, value in DETECTIONS.items()}
     match = {"match/main/img0/src": np.int64([0, 2]), "match/main/img0/tgt": np.int64([1, 0])}
-    step = {name: np.full(STEPS, value) for name, value in (("total", 3.0), ("grad_norm", 4.0), ("clip", 0.1))}
+    step = {name: np.full(STEPS, value) for name, value in (("total", 3.0), ("grad_norm", NORM), ("clip", 0.1))}
     step = {f"step_{name}": value for name, value in step.items()}
     for k in range(STEPS):
         step |= {f"step{k}/grad/{name}": value.copy() for name, value in GRADIENT.items()}
@@ -87,6 +89,9 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         step |= {f"step{k}/buffer/norm.running_mean": np.float32([0.1, 0.2]), f"step{k}/keep": np.float64(0.9)}
         step |= {f"step{k}/ema/stem.weight": np.full((2, 2), 1e-5), f"step{k}/ema/norm.running_mean": np.full(2, 1e-3)}
         step |= {f"step{k}/ema_norms": np.ones(2)}
+    for k in range(1, STEPS):
+        batch = {"loss/loss_box": np.float32(1.0), "total": np.float32(3.0), "layer/decoder.enc_score_head": SCORES}
+        step |= {f"batch{k}/{name}": value.copy() for name, value in (batch | queries | match).items()}
     step |= {"decay/stem.weight": np.full((2, 2), -0.01), "decay_norms": np.ones(1)}
     arrays = {
         "batches": {"0/images": np.ones((2, 3, 4, 4)), "0/sizes": np.full((2, 2), 100), "1/boxes": np.ones((3, 4))},
@@ -107,7 +112,7 @@ def probe(folder: Path, framework: str, fed: bool = False, **changes) -> Path:
         "versions": {framework: "1"},
         "model": "fake",
         "variant": "tiny",
-        "config": {"train": {"epochs": 3, "loss_weights": {"bbox": 5.0}}},
+        "config": {"train": {"epochs": 3, "clip_norm": CLIP_NORM, "loss_weights": {"bbox": 5.0}}},
         "own_config": {},
         "settings": {"images": 2, "steps": STEPS, "trajectory": ANCHORS},
         "tensors": {"stem.weight": "parameter [2, 2]", "block.norm.weight": "parameter [3]"}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fake_probe import STEPS, failed, judged, probe, scale
+from fake_probe import CLIP_NORM, NORM, STEPS, failed, judged, probe, scale
 
 from parity.align.files import NUDGED, Probe, save_arrays
 from parity.align.ladder import climb, summary
@@ -16,12 +16,15 @@ def kinks(*batches):
 
 
 def wide(batches=(), factor=1.0):
-    """A second parameter with a thousand elements; its gradient is scaled on some batches."""
+    """A second parameter with a thousand elements; its gradient is scaled on some batches. Steps get the clean one."""
 
     def change(arrays):
         values = np.random.default_rng(1).standard_normal((40, 50)).astype(np.float32)
         for k in range(STEPS):
             arrays[f"step{k}/grad/wide.weight"] = values * np.float32(factor if k in batches else 1)
+        norm = np.hypot(NORM, np.linalg.norm(values.astype(np.float64)))
+        arrays["step_grad_norm"] = np.full(STEPS, norm)
+        arrays["step_clip"] = np.full(STEPS, CLIP_NORM / (norm + 1e-6))
 
     return change
 

@@ -8,6 +8,8 @@ from parity.align.files import Probe
 from parity.align.ladder import climb, failures, summary
 from parity.errors import UserError
 
+HEAD = ("batch1/match/main/img0/src", "batch1/match/main/img0/tgt")
+
 
 def test_equal_probes_pass_every_rung(tmp_path):
     alignment = judged(tmp_path)
@@ -45,8 +47,12 @@ def test_one_framework_alone_is_not_compared(tmp_path):
         (4, "trained, image 0: 1 of 3 without a partner", {"final": scale("detections/img0/boxes", 1.1, 0)}),
         (5, "loss/loss_box", {"train": scale("loss/loss_box", 1.001)}),
         (5, "match main/img0: [(0, 0), (0, 1)", {"train": put(("match/main/img0/tgt",), np.int64([0, 1]))}),
+        (5, "batch 3: loss/loss_box", {"train": scale("batch2/loss/loss_box", 1.001)}),
+        (5, "of 10 matches on 5 batches differ", {"train": put(("batch4/match/main/img0/tgt",), np.int64([0, 1]))}),
+        (5, "batch 2: match main/img0: only one has it", {"train": drop(*HEAD)}),
         (6, "stem.weight[1, 0]: 0.5 and -0.5", {"train": scale("grad/stem.weight", -1, (1, 0), range(STEPS))}),
         (6, "zero but for rounding in one framework only", {"train": scale("step0/grad/stem.bias", 1e8)}),
+        (7, "step_grad_norm[2] of two", {"train": scale("step_grad_norm", 1 + 2e-6, 2)}),
         (7, "step_clip[0]", {"train": scale("step_clip", 1.1)}),
         (7, "step0/delta stem.weight[0, 1]", {"train": scale("step0/delta/stem.weight", 2, (0, 1))}),
         (7, "step4/ema stem.weight", {"train": scale("step4/ema/stem.weight", 1.05)}),
@@ -68,6 +74,13 @@ def test_each_rung_fails_when_it_should_and_says_where(tmp_path, rung, where, ch
     messages = "\n".join([*failures(alignment), *alignment["rungs"][rung]["details"].get("failures", [])])
     assert where in messages
     assert alignment["verdict"] == "fail" and not alignment["passed"]
+
+
+def test_a_norm_that_both_frameworks_have_wrong_fails(tmp_path):
+    wrong = scale("step_grad_norm", 1 + 2e-6)
+    alignment = judged(tmp_path, {"train": wrong}, train=wrong)
+    assert failed(alignment) == [7]
+    assert "step_grad_norm[0] of one" in alignment["rungs"][7]["details"]["failures"][0]
 
 
 def test_a_missing_layer_output_loss_or_gradient_is_no_pass(tmp_path):
