@@ -23,6 +23,7 @@ VERBS = {  # verb: (module, one sentence)
     "probe": ("parity.align.probe", "Write what the alignment of two frameworks is judged by."),
     "train": ("parity.train.train", "Train one run from its resolved configuration, resuming if it was interrupted."),
     "predict": ("parity.train.predict", "Detect objects in the validation images with given weights."),
+    "exam": ("parity.train.exam", "Score given weights on the validation images: COCO metrics and the training loss."),
     "detect": ("parity.detect.detect", "Detect objects on your own images, drawn and as COCO results."),
     "profile": ("parity.measure.profile", "Measure latency, training step time and memory, alone on the machine."),
 }

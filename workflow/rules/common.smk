@@ -1,5 +1,4 @@
 # The checked configuration and the names of everything that rules make. No rule stands here.
-import ast
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ from parity.cli import VERBS
 from parity.errors import UserError
 from parity.files import digest
 from parity.report.index import FIGURES, TABLES
+from parity.sources import closure, framework_files
 from parity.weights import zoo
 from run_folder import made_by
 from snakemake.utils import validate
@@ -183,29 +183,10 @@ def run_settings(model, framework, seed, weights):
 # ---- sources: an edit reruns what depends on it, and nothing else
 
 
-def _imports(path):
-    """Project modules that a file imports anywhere in it, as paths."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            place = ROOT / name.replace(".", "/")
-            yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
-
-
 @cache
 def sources(*starts):
     """Files that the given files need of `parity`, themselves included; relative to the working directory."""
-    found, pending = set(), [ROOT / start for start in starts]
-    while pending:
-        path = pending.pop()
-        if path not in found:
-            found.add(path)
-            pending += [file for file in _imports(path) if file.is_relative_to(ROOT / "parity")]
-    return [os.path.relpath(path) for path in sorted(found)]
+    return [os.path.relpath(path) for path in closure(ROOT, starts)]
 
 
 def templates(kind):
@@ -216,9 +197,6 @@ def templates(kind):
 @cache
 def framework_sources(framework, model, verb):
     """Files that decide what a verb computes: the verb's, and the framework's without its other models."""
-    package = ROOT / f"{framework}_impl"
-    foreign = {name for name in models.model_names() if name != model}
-    files = [path.relative_to(ROOT) for path in sorted(package.rglob("*.py"))]
-    own = [str(path) for path in files if not foreign & {*path.parts, path.stem}]
+    own = framework_files(ROOT, framework, model, models.model_names())
     place = VERBS[verb][0].replace(".", os.sep)
     return sources(f"{place}.py", *own)
