@@ -16,6 +16,9 @@
 # make bench      step time and latency of both frameworks side by side
 # make reproduce  released weights on COCO's val2017 in both frameworks, nothing trained: VARIANT=plus-m_416
 #                 COCO=/data/coco; WEIGHTS=file another file, IMAGES=500 a part of val2017
+# make study      both frameworks trained in pairs until a test decides, going on where it stood: MODEL=rtdetr|...|all
+#                 START=checkpoint, AGAIN=1 repeats failed runs; PILOT=name SEEDS=2 LAST_BITS="all zeros" tries a recipe in PyTorch
+# make study-report   docs/study/report.md, its figures and README's table from the rows alone
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking
 MODEL ?= rtdetr
@@ -28,7 +31,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align faults detect preview sweep overfit validate curves compare-logs bench envs workflow-env clean-results python
+.PHONY: report test lint align faults detect preview sweep overfit validate curves compare-logs bench study study-report envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -103,6 +106,17 @@ reproduce: workflow-env
 	@test -n "$(COCO)" || { echo "COCO=$(COCO) is not set, expected a folder with annotations/instances_val2017.json and val2017/" >&2; exit 2; }
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/reproduce/report.md $(ARGS) --config $(if $(VARIANT),variant=$(VARIANT)) \
 		'reproduce={"coco": "$(COCO)"$(if $(WEIGHTS),$(comma) "weights": "$(WEIGHTS)")$(if $(IMAGES),$(comma) "images": $(IMAGES))}'
+
+# MODEL's default is that of reports; a study of everything is said: MODEL=all.
+SEEDS ?= 2
+LAST_BITS ?= all
+
+study: envs
+	@$(WORKFLOW)/python workflow/scripts/study.py $(if $(PILOT),pilot $(MODEL) --pilot "$(PILOT)" --seeds "$(SEEDS)" --last-bits $(LAST_BITS),\
+		run $(MODEL) $(if $(START),--start "$(START)") $(if $(AGAIN),--again))
+
+study-report: workflow-env
+	@$(WORKFLOW)/python workflow/scripts/study.py report
 
 clean-results:
 	@test -d results || { echo "results/ is not there, nothing to delete"; exit 0; }; \

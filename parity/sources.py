@@ -3,20 +3,27 @@
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+
+
+@cache
+def _names(text: str) -> tuple[str, ...]:
+    """Dotted names of everything that a source may import, anywhere in it."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def imports(root: Path, path: Path) -> Iterator[Path]:
     """Project modules that a file imports anywhere in it, as paths under `root`."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            place = root / name.replace(".", "/")
-            yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
+    for name in _names(path.read_text()):
+        place = root / name.replace(".", "/")
+        yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 
 def closure(root: Path, starts: Iterable[str | Path]) -> list[Path]:
@@ -42,13 +49,19 @@ def code_digest(root: Path, files: Iterable[Path]) -> str:
     """SHA-256 (hex) of what source files do: comments, docstrings and layout do not count."""
     sha = hashlib.sha256()
     for path in sorted(files):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_text(body[0]):
-                node.body = body[1:]
-        sha.update(f"{path.relative_to(root)}\0{ast.dump(tree)}\0".encode())
+        sha.update(f"{path.relative_to(root)}\0{_meaning(path.read_text())}\0".encode())
     return sha.hexdigest()
+
+
+@cache
+def _meaning(text: str) -> str:
+    """A source without what changes nothing, as text."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            node.body = body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _is_text(node: ast.AST) -> bool:

@@ -38,6 +38,7 @@ class Key:
     draw: int
     last_bits: str
     framework: str
+    configuration: str
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,8 @@ def check_shared(rows: Iterable[Row], where: str | Path) -> None:
         own = name in ("code", "versions")
         first: dict[tuple, Row] = {}
         for row in rows:
+            if name == "versions" and not row.done:  # a run that failed may have left no record
+                continue
             other = first.setdefault((row.start, row.framework if own else ""), row)
             if getattr(other, name) != getattr(row, name):
                 raise UserError(

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from parity.config import models
 from parity.config.model import Options
+from parity.config.run import ResolvedConfig
 from parity.data.download import local
 from parity.errors import UserError
 from parity.files import file_sha256, write_json
@@ -53,6 +55,15 @@ def _fill(facts: ModelFacts, info: TensorInfo, shapes: dict, seed: int, options:
 
 
 # ---- the verb `init`
+def init_arguments(run: ResolvedConfig) -> list[str]:
+    """What the verb `init` is told about a configuration: changed hyper-parameters, pretrained weights."""
+    plain = models.model_config(run.model, run.variant, run.options["num_classes"]).options
+    changed = [f"{key}={json.dumps(value)}" for key, value in run.options.items() if value != plain[key]]
+    given = {f"--{key.replace('_', '-')}": v for key, v in sorted(run.init.plain().items()) if v is not False}
+    pretrained = [part for flag, value in given.items() for part in ([flag] if value is True else [flag, value])]
+    return [*pretrained, *(["--set", *changed] if changed else [])]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb `init`."""
     parser.add_argument("--model", required=True, help="Model name, e.g. rtdetr.")

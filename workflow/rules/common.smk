@@ -24,6 +24,7 @@ from parity.files import digest
 from parity.report.index import FIGURES, TABLES
 from parity.sources import closure, framework_files
 from parity.weights import zoo
+from parity.weights.initialize import init_arguments
 from run_folder import made_by
 from snakemake.utils import validate
 

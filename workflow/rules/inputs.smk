@@ -47,15 +47,7 @@ def initialise_arguments(wildcards):
     """Arguments of `init` that the configuration decides: changed hyper-parameters, pretrained weights."""
     model = wildcards.model
     configured(ids.weights_id(resolved(model)), wildcards.weights_id)
-    run = resolved(model)
-    options = run.options
-    plain = models.model_config(model, run.variant, options["num_classes"]).options
-    changed = [f"{key}={json.dumps(value)}" for key, value in options.items() if value != plain[key]]
-    given = {
-        f"--{key.replace('_', '-')}": value for key, value in sorted(run.init.plain().items()) if value is not False
-    }
-    pretrained = [part for flag, value in given.items() for part in ([flag] if value is True else [flag, value])]
-    return [*pretrained, *(["--set", *changed] if changed else [])]
+    return init_arguments(resolved(model))
 
 
 def published_weights(wildcards):
