@@ -43,6 +43,7 @@ def project(tmp_path):
         package = tmp_path / f"{name}_impl"
         package.mkdir()
         text = FRAMEWORK.format(tests=str(ROOT / "tests/parity"), root=str(ROOT), name=name)
+        (package / "__init__.py").touch()  # with it, the working directory's package comes before the project's
         (package / "__main__.py").write_text(text)
         folder = venv_path(tmp_path / f"envs/{name}.yaml").name
         (tmp_path / f".venvs/{folder}/bin").mkdir(parents=True)
