@@ -78,7 +78,7 @@ def test_nothing_counted_yet(project):
 
 
 def test_pages_that_disagree_with_the_rows_are_refused(project):
-    found = [row(s, f, d, 50 + s + d, draw=d) for s in (10, 11) for d in (0, 1) for f in ("torch", "jittor")]
+    found = [row(s, f, d, 50.0 + s + d) for s in (10, 11) for d in (0, 1) for f in ("torch", "jittor")]
     write_rows(project / "docs/study/rtdetr.csv", found)
     missing = study(project, "report", "--check")
     assert missing.returncode == 2 and "docs/study/report.md: does not say what the rows say" in missing.stderr
@@ -94,7 +94,7 @@ def test_pages_that_disagree_with_the_rows_are_refused(project):
 def test_mistakes_end_with_one_line(project):
     for words, message in (
         (("run", "yolo"), "MODEL=yolo: there is no study of this name, expected one of rtdetr"),
-        (("run", "rtdetr", "--start", "nowhere"), "--start nowhere: expected one of scratch, checkpoint"),
+        (("run", "rtdetr", "--start", "nowhere"), "--start nowhere: expected one of checkpoint, scratch"),
         (("pilot", "rtdetr", "--pilot", "none"), "PILOT=none: expected one of quick"),
     ):
         ended = study(project, *words)
