@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch_impl.models.interface import Detector
 from torch_impl.optim import Optimizer
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+KERNELS = Path(__file__).resolve().parents[1] / ".cache/inductor"
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -36,7 +38,9 @@ class TorchFramework(Framework):
 
     options: dtype, "float32" (default) or "float64"; tuned, to run as fast as a user would make it (measurements), not
     repeatable to the last bit (trainings, the default): no deterministic algorithms, one kernel for the optimiser and
-    for the average; compile, to compile the model with torch.compile.
+    for the average; compile, to have torch.compile make kernels of the networks (each child of the model: backbone,
+    encoder, ...). What stands between them is work of the host on lists of boxes; compiled, it would be traced again
+    for every batch. The kernels are kept in `.cache/inductor`, or where TORCHINDUCTOR_CACHE_DIR says.
 
     TensorFloat-32 is off. Deterministic algorithms are on unless `tuned`; where a GPU has none, PyTorch warns instead
     of failing.
@@ -61,7 +65,6 @@ class TorchFramework(Framework):
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = self.tuned
         self.model: Detector | None = None
-        self.call: Callable[..., dict] | None = None  # the model, or what torch.compile made of it
         self.optimizer: Optimizer | None = None
         self.ema: EMA | None = None
 
@@ -85,7 +88,10 @@ class TorchFramework(Framework):
     # ---- model
     def build(self, model: str, options: dict[str, Any]) -> None:
         self.model = build(model, options).to(self.device, self.dtype)
-        self.call = torch.compile(self.model) if self.compile else self.model
+        if self.compile:
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KERNELS))
+            for child in self.model.children():
+                child.compile()
         self.optimizer = self.ema = None
 
     def tensors(self) -> list[TensorInfo]:
@@ -107,7 +113,7 @@ class TorchFramework(Framework):
         self.model.train()
         self.model.epoch = epoch
         inputs, targets = self.to_device(batch), batch_targets(batch, NUMPY[self.dtype])
-        outputs = self.call(inputs.images, inputs.sizes, targets, draws)
+        outputs = self.model(inputs.images, inputs.sizes, targets, draws)
         losses = self.model.losses(outputs, targets)
         if self.optimizer is not None:
             self.optimizer.clear()
@@ -177,12 +183,6 @@ class TorchFramework(Framework):
     @torch.no_grad()
     def forward(self, inputs: Inputs) -> dict:
         self.model.eval()
-        return self.call(inputs.images, inputs.sizes)
-
-    @torch.no_grad()
-    def _plain(self, inputs: Inputs) -> dict:
-        """`forward` without torch.compile, whose kernels no hook sees."""
-        self.model.eval()
         return self.model(inputs.images, inputs.sizes)
 
     @torch.no_grad()
@@ -203,7 +203,8 @@ class TorchFramework(Framework):
 
     def macs(self, batch: Batch) -> int:
         """By the rule of `parity.measure.macs`."""
-        return inspect.count_macs(self.model, lambda: self._plain(self.to_device(batch)))
+        with torch.compiler.set_stance("force_eager"):  # no hook sees what a compiled kernel does
+            return inspect.count_macs(self.model, lambda: self.forward(self.to_device(batch)))
 
     def threads_in_use(self) -> int:
         return torch.get_num_threads()

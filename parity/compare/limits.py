@@ -12,6 +12,7 @@ from parity.compare.comparison import Comparison
 from parity.compare.findings import LOW_AP, Findings, busy, overlaps, profile_conditions, samples, unwatched
 from parity.errors import UserError
 from parity.files import read_json
+from parity.measure import turns
 from parity.measure.processes import processes
 
 VERDICTS = ("fail", "incomplete")  # of a rung, that limit what a report says
@@ -19,6 +20,7 @@ FEW_SEEDS = 3  # below this a spread between seeds is hardly known
 FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
 FEW_OBJECTS = 100  # validation objects of a size, below which its AP turns on a few of them
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # COCO's, by area in pixels
+LONG_PAUSE = 600  # seconds between two measuring processes, after which the machine may have become another one
 FEW_SAMPLES = 100  # latency samples below which p99 is little more than the maximum
 
 Limit = tuple[str, dict[str, Any]]
@@ -134,6 +136,11 @@ def _about_the_speed(comparison: Comparison) -> list[Limit]:
     together = overlaps(comparison)
     if together:
         found.append(("overlap", {"pairs": "; ".join(f"{name}: {other}" for name, other in together)}))
+    order = turns.report(profiles)
+    if order and not order["alternated"]:
+        found.append(("no_turns", {"order": ", ".join(order["order"])}))
+    if order and order["pause"] > LONG_PAUSE:
+        found.append(("long_pause", {"minutes": round(order["pause"] / 60)}))
     if "jittor-stock" in profiles:
         found.append(("fast_operators", {}))
     count = min((len(values) for p in profiles.values() if (values := samples(p, "latency", "total"))), default=0)

@@ -4,14 +4,17 @@ Two configurations that make the same have the same name, so what was made is fo
 must be part of the name; one that changes none must not.
 """
 
+from typing import get_args
+
 from parity.config.data import DataConfig
-from parity.config.run import ResolvedConfig
+from parity.config.run import FrameworkName, ResolvedConfig
 from parity.config.section import Plain
 from parity.config.train import ScheduleConfig, TrainConfig
 from parity.config.workflow import AlignConfig, ProfileConfig
 from parity.files import digest
 
 IDENTITY_KEYS = ("model", "variant", "options", "groups", "preprocess", "device", "threads", "precision")
+PROFILE_COLUMNS = {"stock", "compile", "compile_seconds"}  # what else is measured, after the frameworks themselves
 FETCHING = {"download", "archives"}  # how the data came here is no part of what it is
 
 
@@ -57,10 +60,13 @@ def profile_train(resolved: ResolvedConfig) -> TrainConfig:
     return resolved.train.but(**neutral, optimizer=resolved.train.optimizer.but(lr=1e-4))
 
 
-def profile_id(resolved: ResolvedConfig, profile: ProfileConfig, framework: str) -> str:
-    """Hash of what a profile of one framework depends on: model, input, a training step, how it is measured."""
+def profile_id(resolved: ResolvedConfig, profile: ProfileConfig) -> str:
+    """Hash of what a measurement depends on: model, input, a training step, how it is measured.
+
+    The frameworks take turns, so their measurements are one: it has one name, and what either is told is part of it.
+    """
     depends = _parts(resolved, "init") | {"train": profile_train(resolved).plain()}
     depends["evaluate"] = {key: value for key, value in resolved.evaluate.plain().items() if key != "batch_size"}
-    depends["profile"] = {key: value for key, value in profile.plain().items() if key != "stock"}
-    depends["framework_options"] = resolved.framework_options(framework)
+    depends["profile"] = {key: value for key, value in profile.plain().items() if key not in PROFILE_COLUMNS}
+    depends["framework_options"] = {name: resolved.framework_options(name) for name in get_args(FrameworkName)}
     return digest(depends)[:8]

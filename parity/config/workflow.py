@@ -30,6 +30,13 @@ class ProfileConfig(Section):
     )
     warmup: int = Field(3, ge=2, description="Images and steps that run before anything is timed.")
     stock: bool = Field(True, description="Also measure Jittor with its own operators where `jittor.ops` is fast.")
+    compile: bool = Field(False, description="Also measure PyTorch with `torch.compile`; `make bench` does.")
+    compile_seconds: int = Field(
+        300,
+        ge=1,
+        description="Seconds that a process may take to compile a model and measure it. After them the report says that"
+        " the model was not compiled in that time.",
+    )
 
 
 class FiguresConfig(Section):

@@ -13,6 +13,7 @@ speed needs several (`parity.measure.processes`).
 
 import argparse
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import psutil
 from parity.config.run import RunConfig, load_run
 from parity.data.draws import Draws
 from parity.data.loader import Loader
-from parity.files import write_json
+from parity.files import read_json, write_json
 from parity.framework import Batch, Framework
 from parity.measure.machine_speed import Others, Pulse
 from parity.train import engine
@@ -48,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ops", choices=["fast", "stock"], help="Operators to use instead of the configured ones.")
     parser.add_argument(
         "--compile", action="store_true", help="Have the framework compile the model, where it has an option for that."
+    )
+    parser.add_argument(
+        "--compile-seconds", type=int, help="With --compile: give up after so many seconds, and say so in profile.json."
+    )
+    parser.add_argument(
+        "--as", dest="first", help="With --compile: profile.json of an earlier process; where it gave up, give up too."
     )
     parser.add_argument("--images", type=int, default=100, help="Latency samples to take.")
     parser.add_argument("--steps", type=int, default=20, help="Training steps to take, for each of the two series.")
@@ -74,14 +81,40 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     options = {**configuration.framework_options, "tuned": True}
     options |= ({"ops": args.ops} if args.ops else {}) | ({"compile": True} if args.compile else {})
     configuration = configuration.but(framework_options=options)
-    try:
+    if args.compile:
+        report = measure_compiled(args, configuration, framework_class, process_age)
+    else:
         report = measure(args, configuration, framework_class, process_age)
-    except Exception as error:
-        if not args.compile:
-            raise
-        lines = str(error).strip().splitlines() or [""]
-        report = {"setting": args.setting, "uncompiled": f"{type(error).__name__}: {lines[0]}"[:300]}
     write_json(args.out, report)
+
+
+class GaveUp(BaseException):
+    """The time is over. No Exception, because compilers catch those and try something else."""
+
+
+def measure_compiled(
+    args: argparse.Namespace, configuration: RunConfig, framework_class: type[Framework], process_age: float
+) -> dict[str, Any]:
+    """What `measure` returns, or the reason why there is nothing to measure, under `uncompiled`."""
+    if args.first and (reason := read_json(args.first).get("uncompiled")):
+        return {"setting": args.setting, "uncompiled": reason}
+
+    def give_up(number: int, frame: Any) -> None:
+        raise GaveUp
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(args.compile_seconds or 0)
+    try:
+        return measure(args, configuration, framework_class, process_age)
+    except GaveUp:
+        reason = f"not compiled and measured within {args.compile_seconds} seconds"
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        reason = f"{type(error).__name__}: {lines[0]}"[:300]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    return {"setting": args.setting, "uncompiled": reason}
 
 
 def measure(

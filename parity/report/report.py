@@ -21,6 +21,7 @@ from parity.compare.limits import limitations
 from parity.compare.stats import summary
 from parity.errors import UserError
 from parity.files import write_text
+from parity.measure import turns
 from parity.report import index
 from parity.report.figures.style import display, look
 from parity.report.tables import differences
@@ -121,6 +122,7 @@ def context(
         "performance": performance_rows(comparison, tables["performance"]),
         "figure_captions": getattr(index, f"FIGURES{suffix}"),
         "table_captions": getattr(index, f"TABLES{suffix}"),
+        "turns": turns.report(comparison.profiles),
         "frame": frame,
         "conversion": conversion_summary(comparison.conversion),
         "alignment": alignment_summary(comparison.alignment),

@@ -55,6 +55,8 @@ if verb == "convert":
     Path(f"{out}.report.json").write_text("{}")
 if "STANDIN_SPANS" in os.environ:
     time.sleep(0.4)
+    if out.name == os.environ.get("STANDIN_STOPS"):
+        sys.exit("stand-in: told to stop")
     if verb == "profile":
         out.write_text(json.dumps({"span": [begun, time.time()]}))
     with open(os.environ["STANDIN_SPANS"], "a") as log:

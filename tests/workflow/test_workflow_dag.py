@@ -164,7 +164,8 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
     with edited(done_project, "jittor_impl/models/rtdetr.py"):
         jobs = done_project.jobs()
         text = done_project.snakemake("-n").stdout
-    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 8, 2)
+    # All that comes after Jittor's first process is measured again: the frameworks take turns.
+    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 11, 2)
     assert (jobs.get("probe", 0), jobs["probe_other"], jobs["gate"]) == (0, 1, 1)
     assert "weights" not in jobs
     assert "Training rtdetr in jittor" in text and "Training rtdetr in torch" not in text
@@ -247,6 +248,39 @@ def test_measurements_have_the_machine_to_themselves(project):
         assert beside == ["profile"]
     trainings = sorted((start, end) for verb, start, end in jobs if verb == "train")
     assert trainings[0][1] <= trainings[1][0]
+
+
+ABBA = ["torch", "jittor", "jittor", "torch"] * 2
+
+
+def measured(project) -> list[str]:
+    """The settings of the published measurements in the order in which they began."""
+    files = project.folder.glob("results/rtdetr/profile/*.json")
+    return [f.name.split(".")[0] for f in sorted(files, key=lambda file: json.loads(file.read_text())["span"])]
+
+
+@pytest.mark.parametrize("cores", ["1", "8"])
+def test_measurements_alternate_and_what_is_only_compared_comes_last(project, cores):
+    arguments = ("--cores", cores, "results/rtdetr/profile/published.txt", "--config", "profile={compile: true}")
+    run = project.snakemake(*arguments, STANDIN_SPANS=str(project.folder / "spans.jsonl"))
+    assert run.returncode == 0, run.stdout
+    rest = ["torch-compile", "jittor-stock", "jittor-stock", "torch-compile"] * 2
+    assert measured(project) == ABBA + rest
+
+
+def test_a_measurement_that_was_stopped_goes_on_where_it_was(project):
+    target, log = "results/rtdetr/profile/published.txt", str(project.folder / "spans.jsonl")
+    assert project.snakemake(target, STANDIN_SPANS=log, STANDIN_STOPS="jittor.2.json").returncode == 1
+    assert project.jobs(target)["profile"] == 10
+    assert project.snakemake(target, STANDIN_SPANS=log).returncode == 0
+    assert measured(project)[:8] == ABBA
+
+
+def test_a_framework_that_is_measured_alone_waits_for_itself(project):
+    arguments = ("results/rtdetr/profile/published.txt", "--config", "framework=jittor", "profile={stock: false}")
+    assert project.snakemake(*arguments).returncode == 0
+    assert project.jobs(*arguments) == {}
+    assert project.jobs(*arguments[:2], "profile={stock: false}")["profile"] == 8
 
 
 def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):

@@ -21,6 +21,7 @@ from parity.data import freshness, official
 from parity.cli import VERBS
 from parity.errors import UserError
 from parity.files import digest
+from parity.measure import turns
 from parity.report.index import FIGURES, TABLES
 from parity.sources import closure, framework_files
 from parity.weights import zoo
@@ -85,7 +86,7 @@ wildcard_constraints:
     weights_id=r"[0-9a-f]{8}",
     alignment_id=r"[0-9a-f]{8}",
     profile_id=r"[0-9a-f]{8}",
-    setting="torch|jittor|jittor-stock",
+    setting="torch|jittor|torch-compile|jittor-stock",
     process=r"\d+",
 
 
@@ -152,10 +153,11 @@ def others(framework):
 
 
 def profile_settings():
-    """What is measured; Jittor's own operators too, where the fast ones are in use on a CPU."""
+    """What is measured: the frameworks, PyTorch compiled, Jittor's own operators where the fast ones are in use on a CPU."""
     replaced = config["jittor"]["ops"] == "fast" and not GPU
     stock = ["jittor-stock"] if "jittor" in FRAMEWORKS and replaced and config["profile"]["stock"] else []
-    return [*FRAMEWORKS, *stock]
+    compiled = ["torch-compile"] if "torch" in FRAMEWORKS and config["profile"]["compile"] else []
+    return [*FRAMEWORKS, *compiled, *stock]
 
 
 def alignment_dir(model):
@@ -171,8 +173,7 @@ def framework_of(setting):
 
 def profile_of(model, setting):
     """A measurement without its suffix, in a folder named by what it depends on."""
-    identity = ids.profile_id(resolved(model), SETTINGS.profile, framework_of(setting))
-    return f"{RESULTS}/{model}/profile/{identity}/{setting}"
+    return f"{RESULTS}/{model}/profile/{ids.profile_id(resolved(model), SETTINGS.profile)}/{setting}"
 
 
 def run_settings(model, framework, seed, weights):

@@ -197,6 +197,43 @@ def profile_yaml(wildcards):
     return json.dumps(settings)
 
 
+def turn_before(model, setting, process):
+    """The process that a process waits for, so that they alternate whatever else could run. Nothing for the first.
+
+    A setting that is not measured now is stepped over. Where it was measured before, its file stays what is waited for:
+    leaving a framework out afterwards must not measure the other one again."""
+    order = turns.turns(config["profile"]["processes"])
+    if (setting, process) not in order:
+        refuse(f"profile: process {process} of {setting} is not asked for, expected 1 to {config['profile']['processes']}")
+    for name, number in reversed(order[: order.index((setting, process))]):
+        file = f"{profile_of(model, name)}.{number}.json"
+        if name in profile_settings():
+            return file
+        if os.path.exists(file):
+            return before_update(ancient(file))
+    return []
+
+
+def profile_requirements(wildcards):
+    """What a process reads, and the process that it waits for."""
+    model, setting, process = wildcards.model, wildcards.setting, int(wildcards.process)
+    # Speed does not depend on the seed: other seeds must not make it be measured again.
+    needs = {"weights": f"{weights_dir(model, 0)}/init.safetensors", "manifest": f"{DATASET}/manifest.json"}
+    if setting == "torch-compile" and process > 1:
+        needs["first"] = f"{profile_of(model, setting)}.1.json"
+    return needs | {"before": turn_before(model, setting, process)}
+
+
+def profile_variation(setting, first=None):
+    """Options of `profile` for what is measured beside the frameworks as they are trained."""
+    if setting == "jittor-stock":
+        return ["--ops", "stock"]
+    if setting == "torch-compile":
+        seconds = str(config["profile"]["compile_seconds"])
+        return ["--compile", "--compile-seconds", seconds, *(["--as", first] if first else [])]
+    return []
+
+
 def profiles(model):
     """Every configured measurement, by what it is called in the report."""
     numbers = range(1, config["profile"]["processes"] + 1)
@@ -267,12 +304,11 @@ def reproduce(model):
         f" --out {alignment_dir(model)}/alignment.json --strict"
     )
     for setting in profile_settings():
-        framework, _, stock = setting.partition("-")
-        file = profile_of(model, setting)
+        framework, file = framework_of(setting), profile_of(model, setting)
         commands[f"profile {setting}"] = (
             f"{shlex.quote(python(framework))} -m {framework}_impl profile --config {file}.run.yaml"
             f" --weights {weights_dir(model, 0)}/init.safetensors --setting {setting} --out {file}.1.json"
-            + (" --ops stock" if stock else "")
+            + "".join(f" {word}" for word in profile_variation(setting))
             + "".join(f" --{key} {value}" for key, value in MEASURE.items())
         )
     return commands

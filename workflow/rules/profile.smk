@@ -1,5 +1,6 @@
 # Stage 6: speed and memory. A measurement has the machine to itself: it claims every core that Snakemake was given, so
-# that no other job runs beside it, and uses as many threads as training does.
+# that no other job runs beside it, and uses as many threads as training does. Each process is a job that waits for the
+# one before it, in the order A B B A (parity.measure.turns): Snakemake alone would choose any order.
 
 
 use rule align_config as profile_config with:
@@ -15,9 +16,7 @@ use rule align_config as profile_config with:
 
 rule profile:
     input:
-        # Speed does not depend on the seed: other seeds must not make it be measured again.
-        weights=lambda w: f"{weights_dir(w.model, 0)}/init.safetensors",
-        manifest=f"{DATASET}/manifest.json",
+        unpack(profile_requirements),
         config=rules.profile_config.output[0],
         sources=lambda w: framework_sources(framework_of(w.setting), w.model, "profile"),
     output:
@@ -37,7 +36,7 @@ rule profile:
     params:
         job=lambda w: job(framework_of(w.setting)),
         framework=lambda w: framework_of(w.setting),
-        operators=lambda w: "--ops stock" if w.setting == "jittor-stock" else "",
+        variation=lambda w, input: profile_variation(w.setting, input.get("first")),
         profile=MEASURE,
         threads=config["threads"],
     message:
@@ -45,7 +44,7 @@ rule profile:
     shell:
         "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
         " -m {params.framework}_impl profile --config {input.config:q} --weights {input.weights:q}"
-        " --setting {wildcards.setting} {params.operators} --images {params.profile[images]}"
+        " --setting {wildcards.setting} {params.variation:q} --images {params.profile[images]}"
         " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output:q}"
 
 

@@ -56,7 +56,7 @@ def test_what_is_in_run_yaml_names_the_run(path, value):
 def test_what_changes_no_result_names_nothing(key):
     other = changed(key, 99)
     assert ids.run_id(other, 0) == ids.run_id(resolved(), 0)
-    assert ids.profile_id(other, PROFILE, "torch") == ids.profile_id(resolved(), PROFILE, "torch")
+    assert ids.profile_id(other, PROFILE) == ids.profile_id(resolved(), PROFILE)
 
 
 def test_a_run_is_named_by_its_framework_s_own_options_only():
@@ -84,7 +84,7 @@ def test_the_number_of_a_card_is_left_out():
 )
 def test_a_measurement_is_named_by_the_work_of_a_step(path, value):
     profile = PROFILE
-    assert ids.profile_id(changed(path, value), profile, "torch") != ids.profile_id(resolved(), profile, "torch")
+    assert ids.profile_id(changed(path, value), profile) != ids.profile_id(resolved(), profile)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,15 @@ def test_a_measurement_is_named_by_the_work_of_a_step(path, value):
 )
 def test_a_measurement_is_not_named_by_how_far_training_goes(path, value):
     profile = PROFILE
-    assert ids.profile_id(changed(path, value), profile, "torch") == ids.profile_id(resolved(), profile, "torch")
+    assert ids.profile_id(changed(path, value), profile) == ids.profile_id(resolved(), profile)
     assert ids.profile_train(changed(path, value)) == ids.profile_train(resolved())
 
 
 def test_how_much_is_measured_counts_and_what_else_is_measured_does_not():
-    more, alone = PROFILE.but(images=51), PROFILE.but(stock=False)
-    names = [ids.profile_id(resolved(), profile, "jittor") for profile in (PROFILE, more, alone)]
-    assert names[0] == names[2] != names[1]
-    assert ids.profile_id(resolved(), more, "torch") != names[1]
+    more, alone, compiled = PROFILE.but(images=51), PROFILE.but(stock=False), PROFILE.but(compile=True)
+    names = [ids.profile_id(resolved(), profile) for profile in (PROFILE, more, alone, compiled)]
+    assert names[0] == names[2] == names[3] != names[1]
+
+
+def test_a_measurement_of_both_frameworks_is_named_by_what_either_is_told():
+    assert ids.profile_id(resolved(jittor={"ops": "stock"}), PROFILE) != ids.profile_id(resolved(), PROFILE)

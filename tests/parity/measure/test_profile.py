@@ -1,6 +1,8 @@
 """The verb `profile`: how many samples it takes, what it records beside them, and that nothing is left half written."""
 
 import argparse
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -52,3 +54,44 @@ def test_what_fails_leaves_no_profile(arguments, tmp_path):
     with pytest.raises(ValueError, match="no such detections"):
         profile.run(arguments("--images", "2", "--steps", "1"), Broken)
     assert not (tmp_path / "profile.json").exists()
+
+
+class Compiling(NumpyFramework):
+    """Takes the options of a compiled measurement, and `delay` seconds (a class attribute) to build a model."""
+
+    delay = 0.0
+
+    def build(self, model, options):
+        time.sleep(self.delay)
+        super().build(model, options)
+
+
+def test_a_model_that_is_not_compiled_in_time_is_said_to_be_and_later_processes_do_not_try_again(arguments, tmp_path):
+    class Slow(Compiling):
+        delay = 30.0
+
+    begun = time.monotonic()
+    few = ("--images", "2", "--steps", "1", "--warmup", "1", "--setting", "torch-compile", "--compile")
+    profile.run(arguments(*few, "--compile-seconds", "1"), Slow)
+    expected = {"setting": "torch-compile", "uncompiled": "not compiled and measured within 1 seconds"}
+    assert read_json(tmp_path / "profile.json") == expected
+    (tmp_path / "profile.json").rename(tmp_path / "first.json")
+    profile.run(arguments(*few, "--as", str(tmp_path / "first.json")), Slow)
+    assert read_json(tmp_path / "profile.json") == expected
+    assert time.monotonic() - begun < 20
+
+
+def test_a_model_that_compiles_in_time_is_measured_and_no_alarm_is_left(arguments, tmp_path):
+    few = ("--images", "2", "--steps", "1", "--warmup", "1", "--compile", "--compile-seconds", "60")
+    profile.run(arguments(*few), Compiling)
+    assert len(read_json(tmp_path / "profile.json")["latency"]["total"]) == 2
+    assert signal.alarm(0) == 0
+
+
+def test_why_a_model_cannot_be_compiled_is_kept(arguments, tmp_path):
+    class Refusing(NumpyFramework):
+        def build(self, model, options):
+            raise RuntimeError("no kernel for this operator\nand a long trace")
+
+    profile.run(arguments("--images", "2", "--steps", "1", "--compile"), Refusing)
+    assert read_json(tmp_path / "profile.json")["uncompiled"] == "RuntimeError: no kernel for this operator"

@@ -1,5 +1,6 @@
 """The report says what the numbers say, and hedges when they do not carry it."""
 
+import json
 import re
 
 import fake_results
@@ -163,6 +164,23 @@ def test_what_ran_while_speed_was_measured_is_named(tmp_path, language):
     findings = find(comparison, bootstrap_samples=0)
     text = report.render(comparison, findings, make_all(comparison, findings), language)
     assert "profile jittor-stock, process 2: training jittor seed 0" in text
+
+
+@pytest.mark.parametrize(
+    ("language", "kept", "broken", "pause"),
+    [("en", "Each pair takes turns as A B B A", "**That is not A B B A**", "72 minutes passed"),
+     ("zh", "每一对都按 A B B A 轮流", "**这不是**计划中的 A B B A 顺序", "相隔 72 分钟")],
+)  # fmt: skip
+def test_the_order_that_really_happened_is_shown(tmp_path, language, kept, broken, pause):
+    path = fake_results.make(tmp_path, language=language)
+    text = build(path, language)
+    assert kept in text and broken not in text and pause not in text
+    for number, hour in ((1, "00"), (2, "02")):  # the first process of Jittor too early, the second too late
+        file = path.parent / f"profile/jittor.{number}.json"
+        span = [f"2000-01-01T{hour}:{minute}:00+00:00" for minute in ("40", "40")]
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"span": span}))
+    text = build(path, language)
+    assert broken in text and kept not in text and pause in text
 
 
 def test_profiles_of_unequal_conditions_are_named(tmp_path):
