@@ -13,7 +13,8 @@
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
 # make compare-logs   a report on two logs of other people: FIRST=path SECOND=path NAMES="Jittor,PyTorch" MODEL=...
 #                 BATCH="1,2" IMAGES=... VAL_IMAGES=... state what the logs do not say; see docs/logs.md
-# make bench      step time and latency of both frameworks side by side
+# make bench      step, inference, memory and compilation: PyTorch, torch.compile, Jittor fast and stock, with intervals;
+#                 MODEL=all for the four, APPEND=docs/speed.md adds the table to that page
 # make reproduce  released weights on COCO's val2017 in both frameworks, nothing trained: VARIANT=plus-m_416
 #                 COCO=/data/coco; WEIGHTS=file another file, IMAGES=500 a part of val2017
 # make study      both frameworks trained in pairs until a test decides, going on where it stood: MODEL=rtdetr|...|all
@@ -97,9 +98,12 @@ compare-logs: workflow-env
 sweep: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/sweep.py --model $(MODEL) $(if $(SIZES),--sizes $(SIZES)) -- --cores $(CORES) $(ARGS)
 
+# Every setting, those too that a report leaves out. What a report measured already is not measured again.
+BENCH := $(if $(filter all,$(MODEL)),rtdetr detr gfocalv2 nanodet,$(MODEL))
+
 bench: workflow-env
-	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/profile/published.txt $(ARGS)
-	@$(WORKFLOW)/python workflow/scripts/show_bench.py results/$(MODEL)/profile
+	$(WORKFLOW)/snakemake --cores $(CORES) $(BENCH:%=results/%/profile/published.txt) $(ARGS) --configfile config/presets/bench.yaml
+	@$(WORKFLOW)/python workflow/scripts/show_bench.py $(if $(APPEND),--append "$(APPEND)") $(BENCH:%=results/%/profile)
 
 # A value may hold spaces, so that the section travels as JSON.
 reproduce: workflow-env

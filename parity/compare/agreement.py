@@ -12,7 +12,10 @@ OVERLAP = 0.5  # intersection over union from which two boxes of one class may b
 
 @dataclass
 class Agreement:
-    """Counts over all images, and the largest differences of partners: of a score, and of a box corner in pixels."""
+    """Counts over all images, and the largest differences of partners: of a score, and of a box corner in pixels.
+
+    whole: images in which every detection has a partner.
+    """
 
     images: int
     matched: int
@@ -20,6 +23,7 @@ class Agreement:
     second_only: int
     score: float
     box: float
+    whole: int
 
     def line(self, first: str, second: str) -> str:
         """One sentence for the terminal and the report."""
@@ -38,15 +42,19 @@ def agreement(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, 
     for side, entries in enumerate((first, second)):
         for entry in entries:
             groups.setdefault((entry["image_id"], entry["category_id"]), ([], []))[side].append(entry)
-    result = Agreement(images, 0, 0, 0, 0.0, 0.0)
-    for one, two in groups.values():
+    result = Agreement(images, 0, 0, 0, 0.0, 0.0, 0)
+    torn = set()  # images with a detection that has no partner
+    for (image, _), (one, two) in groups.items():
         pairs = partners([e["bbox"] for e in one], [e["bbox"] for e in two])
+        if not len(one) == len(two) == len(pairs):
+            torn.add(image)
         result.matched += len(pairs)
         result.first_only += len(one) - len(pairs)
         result.second_only += len(two) - len(pairs)
         for i, j in pairs:
             result.score = max(result.score, abs(one[i]["score"] - two[j]["score"]))
             result.box = max(result.box, float(np.abs(_corners(one[i]) - _corners(two[j])).max()))
+    result.whole = images - len(torn)
     return result
 
 

@@ -24,8 +24,9 @@ class Run:
     """One training run: one framework, one seed.
 
     `steps` and `epochs` are the lines of metrics.jsonl, `untrained` that of the validation before the first step;
-    `coco` evaluates the final weights; `cross` maps another framework to its evaluation of the same final weights.
-    What is missing is None or empty.
+    `coco` evaluates the final weights; `cross` maps a framework to its evaluation of the same final weights for the
+    comparison of the two, which may be on other images (`Comparison.cross_dataset`) and then holds the run's own
+    framework too. What is missing is None or empty.
     """
 
     framework: str
@@ -43,6 +44,18 @@ class Run:
     def detections(self) -> Path:
         """Detections of the final weights, in COCO results format; may be missing."""
         return self.dir / "detections.json"
+
+    def others(self) -> list[str]:
+        """The other frameworks that evaluated the final weights."""
+        return [name for name in self.cross_dirs if name != self.framework]
+
+    def evaluated_by(self, framework: str) -> tuple[dict[str, Any] | None, Path]:
+        """What a framework found with the final weights, for the comparison of the two: coco.json, and detections.json.
+
+        coco.json is None where it is missing; the detections may be missing too."""
+        if framework in self.cross_dirs:
+            return self.cross.get(framework), self.cross_dirs[framework] / "detections.json"
+        return self.coco, self.detections
 
     def final(self, metric: str) -> float | None:
         """A COCO number of the final weights, 0..1; None when undefined or missing."""
@@ -70,6 +83,7 @@ class Comparison:
 
     `profiles` maps a setting (torch, jittor, torch-compile, jittor-stock) to its measurements, merged over processes;
     `uncompiled` a setting that could not be measured because the model cannot be compiled, to the reason.
+    `cross_dataset` is the folder of the images that both frameworks evaluate the same weights on.
     """
 
     source: Path
@@ -89,6 +103,7 @@ class Comparison:
     commands: dict[str, str]
     problems: list[str]
     uncompiled: dict[str, str] = field(default_factory=dict)
+    cross_dataset: Path | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -165,6 +180,7 @@ def load(path: str | Path) -> Comparison:
         commands=index.get("commands") or {},
         problems=problems,
         uncompiled=uncompiled,
+        cross_dataset=Path(index["cross_dataset"]) if index.get("cross_dataset") else dataset_dir,
     )
 
 

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from parity.align.result import Rung
+from parity.align.rungs.same_weights import judge
+from parity.compare.agreement import Agreement, agreement
 from parity.compare.audit import Audit, audit
-from parity.compare.comparison import Comparison, Run
+from parity.compare.comparison import Comparison, Run, clean
 from parity.compare.image_bootstrap import ImageBootstrap, compare
 from parity.compare.stats import Verdict, margin_for, ratio_of_processes, survives, tost_paired, withheld
 from parity.errors import UserError
+from parity.files import read_json
 from parity.measure.processes import processes
 
 SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
@@ -29,7 +33,8 @@ IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake
 class SameWeights:
     """Final weights of `trained`'s run, evaluated by `trained` and by `other`. AP 0..1; None when missing.
 
-    `bootstrap` resamples validation images; None when detections or annotations are missing.
+    `bootstrap` resamples images; `agreement` pairs the detections. None when detections or annotations are missing.
+    `verdict` is that of the ladder's rung 10 on these numbers: pass, fail or incomplete.
     """
 
     trained: str
@@ -38,6 +43,8 @@ class SameWeights:
     own_ap: float | None
     other_ap: float | None
     bootstrap: ImageBootstrap | None
+    agreement: Agreement | None
+    verdict: str
 
     @property
     def difference(self) -> float | None:
@@ -71,7 +78,7 @@ def find(comparison: Comparison, bootstrap_samples: int = 1000) -> Findings:
         findings.ap = ap_verdict(pairs, comparison.margins)
     findings.speed = speed_verdicts(comparison, baseline)
     for run in comparison.runs:
-        for other in run.cross_dirs:
+        for other in run.others():
             findings.same_weights.append(same_weights(comparison, run, other, bootstrap_samples, comparison.problems))
     return findings
 
@@ -140,20 +147,31 @@ def same_weights(
     comparison: Comparison, run: Run, other: str, bootstrap_samples: int, problems: list[str]
 ) -> SameWeights:
     """One same-weights check; what stops the bootstrap is added to `problems`."""
-    theirs = ((run.cross.get(other) or {}).get("metrics") or {}).get("AP")
-    bootstrap = None
-    if comparison.dataset_dir is not None and bootstrap_samples:
-        annotations = comparison.dataset_dir / "annotations" / "val.json"
-        files = [run.detections, run.cross_dirs[other] / "detections.json"]
+    (own, own_file), (theirs, their_file) = (run.evaluated_by(name) for name in (run.framework, other))
+    bootstrap = found = None
+    if comparison.cross_dataset is not None and bootstrap_samples:
+        annotations, files = comparison.cross_dataset / "annotations" / "val.json", [own_file, their_file]
         try:
             for file in [annotations, *files]:
                 if not file.exists():
                     raise UserError(f"{file}: is missing, so the same-weights difference has no interval")
             bootstrap = compare(annotations, *files, samples=bootstrap_samples)
+            found = agreement(*map(read_json, files), bootstrap.images)
         except (UserError, AssertionError, KeyError, TypeError) as error:
             problems.append(f"same-weights bootstrap of {run.framework} seed {run.seed}: {error}")
-    own = run.final("AP")
-    return SameWeights(run.framework, other, run.seed, own, None if theirs is None else float(theirs), bootstrap)
+    values = [clean(((side or {}).get("metrics") or {}).get("AP")) for side in (own, theirs)]
+    rung = final_weights(run, other)
+    return SameWeights(run.framework, other, run.seed, *values, bootstrap, found, rung.verdict)
+
+
+def final_weights(run: Run, other: str) -> Rung:
+    """Rung 10 of the ladder once more, with the weights that a run ended with."""
+    rung = Rung(10, f"AP with the final weights of {run.framework}, seed {run.seed}")
+    own, theirs = (run.evaluated_by(name)[0] for name in (run.framework, other))
+    if own and theirs:
+        where = f"on {theirs.get('images')} images, by {run.framework} and {other}"
+        judge(rung, own.get("metrics") or {}, theirs.get("metrics") or {}, where)
+    return rung
 
 
 def samples(profile: dict, section: str, key: str) -> list[float]:

@@ -1,6 +1,6 @@
 """The dataset: the section `data`, with one section for each source."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_serializer
 
@@ -180,6 +180,13 @@ class DataConfig(Section):
     def settings(self) -> SyntheticSource | CocoSource | VocSource | YoloSource:
         """The section of the chosen source; the others do not count."""
         return getattr(self, self.source)
+
+    def with_more_validation(self, images: int) -> Self:
+        """The same source with at least `images` validation images where the project draws them, else itself."""
+        drawn = self.synthetic
+        if self.source != "synthetic" or drawn.val_is_train or drawn.val_images >= images:
+            return self
+        return self.but(synthetic=drawn.but(train_images=1, val_images=images))
 
     @model_serializer(mode="wrap")
     def _chosen_source(self, handler) -> Plain:

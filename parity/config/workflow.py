@@ -73,6 +73,17 @@ class AlignConfig(Section):
     )
 
 
+class CrossConfig(Section):
+    """The same weights evaluated by both frameworks, after training."""
+
+    images: int = Field(
+        500,
+        ge=1,
+        description="Images that they are evaluated on where the project draws them; where it does not, they are the"
+        " validation images. Changing it trains nothing again.",
+    )
+
+
 class MarginsConfig(Section):
     """The equivalence margins, fixed before the run."""
 
@@ -165,6 +176,9 @@ class WorkflowConfig(Section):
     align: AlignConfig = Field(
         AlignConfig(),
         description="The check that both frameworks compute the same before anything is trained.",
+    )
+    cross: CrossConfig = Field(
+        CrossConfig(), description="The same weights evaluated by both frameworks, after training."
     )
     margins: MarginsConfig = Field(MarginsConfig(), description="The equivalence margins, fixed before the run.")
     reproduce: ReproduceConfig = Field(

@@ -1,18 +1,19 @@
 """The order in which the processes of a measurement take turns: A B B A, and whether they really did.
 
 A machine drifts: it grows warm, a neighbour begins to work. With one setting after the other all of it falls on one
-side. In the order A B B A, again and again, each setting is as early and as late as the other. PyTorch and Jittor come
-first; what is measured for comparison only (torch.compile, Jittor's own operators) takes turns in the same way
-afterwards.
+side. PyTorch and Jittor take turns in the order A B B A, again and again, so that each is as early and as late as the
+other. What is measured beside them (Jittor's own operators, torch.compile) comes afterwards, the longest last, so that
+it can be asked for later without measuring anything again.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from parity.measure.processes import Profile, processes
 
-GROUPS = (("torch", "jittor"), ("torch-compile", "jittor-stock"))
+GROUPS = (("torch", "jittor"), ("jittor-stock",), ("torch-compile",))
 
 Turn = tuple[str, int]  # a setting, and the number of its process, from 1
 
@@ -54,7 +55,7 @@ def report(profiles: Mapping[str, Profile]) -> dict[str, Any] | None:
     known = {(setting, n + 1) for setting, profile in profiles.items() for n in range(len(processes(profile)))}
     order = [setting for setting, _, _ in found]
     expected = [setting for setting, process in turns(number) if (setting, process) in known]
-    pauses = [(later[1] - earlier[2]).total_seconds() for earlier, later in zip(found, found[1:])]
+    pauses = [(later[1] - earlier[2]).total_seconds() for earlier, later in pairwise(found)]
     return {
         "order": order,
         "expected": expected,

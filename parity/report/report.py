@@ -22,7 +22,7 @@ from parity.compare.stats import summary
 from parity.errors import UserError
 from parity.files import write_text
 from parity.measure import turns
-from parity.report import index
+from parity.report import headline, index
 from parity.report.figures.style import display, look
 from parity.report.tables import differences
 
@@ -105,6 +105,7 @@ def context(
     suffix = "_ZH" if language == "zh" else ""
     present = [name for name in comparison.frameworks if comparison.of(name)]
     manifests = [run.manifest for run in comparison.runs if run.manifest]
+    settled, unsettled = headline.verdicts(findings, comparison.frameworks)
     return {
         "c": comparison,
         "findings": findings,
@@ -123,6 +124,11 @@ def context(
         "figure_captions": getattr(index, f"FIGURES{suffix}"),
         "table_captions": getattr(index, f"TABLES{suffix}"),
         "turns": turns.report(comparison.profiles),
+        "same": headline.same_weights(findings),
+        "ladder": headline.ladder(comparison.alignment),
+        "faults": headline.faults(),
+        "settled": settled,
+        "unsettled": unsettled,
         "frame": frame,
         "conversion": conversion_summary(comparison.conversion),
         "alignment": alignment_summary(comparison.alignment),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from parity.align.result import Rung, coverage
-from parity.align.rungs.same_weights import judge
+from parity.align.result import coverage
+from parity.compare.agreement import Agreement
 from parity.compare.comparison import Comparison, Run
-from parity.compare.findings import Findings, samples
+from parity.compare.findings import Findings, final_weights, samples
 from parity.compare.stats import Verdict, summary
 from parity.config.models import model_config, model_names, variant_names
 from parity.files import atomic, leaves
@@ -194,10 +194,19 @@ def same_weights(comparison: Comparison, findings: Findings) -> pd.DataFrame:
             | {"low (95 %)": _points(boot.low, True) if boot else None}
             | {"high (95 %)": _points(boot.high, True) if boot else None}
             | {"resamples": boot.samples if boot else None, "identical detections": boot.identical if boot else None}
+            | {"images": boot.images if boot else None}
+            | {"detections of both": check.agreement.matched if check.agreement else None}
+            | {"of one only": _single(check.agreement)}
         )
     columns = ["weights of", "seed", "AP by own framework", "AP by other", "other", "difference", "low (95 %)",
-               "high (95 %)", "resamples", "identical detections"]  # fmt: skip
+               "high (95 %)", "resamples", "identical detections", "images", "detections of both",
+               "of one only"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
+
+
+def _single(found: Agreement | None) -> int | None:
+    """Detections that only one of the two made."""
+    return None if found is None else found.first_only + found.second_only
 
 
 def _profile_rows(comparison: Comparison, rows: list[tuple[str, Callable[[dict], Any]]], first: str) -> pd.DataFrame:
@@ -285,25 +294,12 @@ def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """The rungs of alignment.json, and rung 10 once more with the final weights; empty without a ladder."""
     columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
     rungs = (comparison.alignment or {}).get("rungs") or []
-    if rungs and (final := final_weights(comparison)):
-        rungs = [*rungs, *final]
+    if rungs:
+        pairs = [(run, other) for run in comparison.runs for other in run.others() if other in run.cross]
+        rungs = [*rungs, *(final_weights(run, other).record() for run, other in pairs)]
     rungs = [rung | {"compared": coverage(rung)} for rung in rungs]
     frame = pd.DataFrame([{key: rung.get(key) for key in columns} for rung in rungs], columns=columns, dtype=object)
     return frame.rename(columns={"compared": "checked"})
-
-
-def final_weights(comparison: Comparison) -> list[dict]:
-    """Rung 10 for every run that another framework evaluated too: AP of both with the weights at its end."""
-    found = []
-    for run in comparison.runs:
-        own = (run.coco or {}).get("metrics")
-        for other, coco in run.cross.items():
-            rung = Rung(10, f"AP with the final weights of {run.framework}, seed {run.seed}")
-            where = f"on {coco.get('images')} images, by {run.framework} and {other}"
-            if own:
-                judge(rung, own, coco.get("metrics") or {}, where)
-            found.append(rung.record())
-    return found
 
 
 def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:

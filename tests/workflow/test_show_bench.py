@@ -1,26 +1,76 @@
 """What `make bench` prints."""
 
+import json
+import re
+from pathlib import Path
+
 import fake_results
+import numpy as np
 import pytest
 import show_bench
 
 from parity.errors import UserError
+from parity.measure.processes import processes
 
 
-def test_the_table_holds_medians_and_ratios_and_says_what_the_machine_did():
-    profiles = {name: fake_results.profile_of(name, name) for name in ("torch", "jittor")}
-    profiles["jittor"] |= {
-        "machine": {"latency": [0.005] * 4, "train": [0.004] * 4},
-        "others": {"latency": 0.5, "train": 0.1},
-    }
-    text = f"{show_bench.table(profiles)}\n{show_bench.machine_line(profiles)}"
-    rows = {line[:22].strip(): line[22:].split() for line in text.splitlines()}
-    assert rows["machine, inference"] == ["4.00", "5.00", "1.25"]
-    assert rows["machine, training"] == ["4.00", "4.00", "1.00"]
-    assert float(rows["training step"][2]) == pytest.approx(
-        profiles["jittor"]["train"]["step"][0] / profiles["torch"]["train"]["step"][0], abs=0.01
+def published(folder, compiled: bool = True) -> Path:
+    """A folder of published measurements of every setting; `compiled`: whether the model could be."""
+    folder.mkdir()
+    for setting in ("torch", "jittor", "jittor-stock", "torch-compile"):
+        for number in (1, 2, 3, 4):
+            profile = fake_results.profile_of(setting.partition("-")[0], setting, number)
+            if setting == "torch-compile" and not compiled:
+                profile = {"setting": setting, "uncompiled": "not compiled and measured within 9 seconds"}
+            (folder / f"{setting}.{number}.json").write_text(json.dumps(profile))
+    return folder
+
+
+def test_the_table_has_every_setting_with_its_spread_and_the_ratio_with_its_interval(tmp_path):
+    profiles = show_bench.read(published(tmp_path / "profile"))
+    table = {row[0]: row[1:] for row in show_bench.rows(profiles)}
+    assert show_bench.header()[1:5] == ["PyTorch", "compiled", "Jittor fast", "Jittor stock"]
+    assert {"training step, ms", "inference, ms", "memory, training, MB", "first forward + first two steps, s"} <= set(
+        table
     )
-    assert text.endswith("in the worst series: torch 0.03, jittor 0.50")
+    steps = [1e3 * profile["train"]["step"][0] for profile in processes(profiles["jittor"])]
+    assert table["training step, ms"][2] == f"{np.median(steps):.1f} ({min(steps):.1f}-{max(steps):.1f})"
+    ratio = re.fullmatch(r"([\d.]+) \(([\d.]+)-([\d.]+)\)", table["training step, ms"][5])
+    low, middle, high = (float(ratio[i]) for i in (2, 1, 3))
+    assert 1.03 < low <= middle <= high < 1.13
+    assert table["machine, step, ms"][4:] == ["1.00 (1.00-1.00)"] * 3
+
+
+def test_the_text_says_what_the_machine_did_and_in_which_order(tmp_path):
+    profiles = show_bench.read(published(tmp_path / "profile"))
+    profiles["jittor"]["processes"][1]["others"] = {"latency": 0.5, "train": 0.1}
+    text = show_bench.text(profiles)
+    assert "in the worst series: PyTorch 0.03, Jittor fast 0.50, compiled 0.03" in text
+    assert "processes in the order A B B A, the longest pause 90 s" in text
+
+
+def test_a_model_that_could_not_be_compiled_is_named_and_has_no_numbers(tmp_path):
+    profiles = show_bench.read(published(tmp_path / "profile", compiled=False))
+    assert all(row[2] == "-" for row in show_bench.rows(profiles))
+    assert "compiled: not measured, not compiled and measured within 9 seconds" in show_bench.text(profiles)
+
+
+def test_the_table_is_added_to_a_page_with_commit_and_machine(tmp_path):
+    profiles = show_bench.read(published(tmp_path / "profile"))
+    page = tmp_path / "speed.md"
+    page.write_text("# Speed\n")
+    for commit in ("a" * 40, "b" * 40):
+        show_bench.append(page, [show_bench.markdown(profiles, commit, "2000-01-02T03:04:05+00:00")])
+    text = page.read_text()
+    titles = [f"### 2000-01-02, `{letter * 10}`: fakedet tiny, cpu, 1 threads, Fake CPU" for letter in "ab"]
+    assert text.startswith("# Speed\n") and all(text.count(title) == 1 for title in titles)
+    assert text.count("| training step, ms |") == 2
+    with pytest.raises(UserError, match=r"other\.md: cannot be read"):
+        show_bench.append(tmp_path / "other.md", [])
+
+
+def test_a_folder_without_measurements_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"holds no profile, expected one of torch\.1\.json"):
+        show_bench.read(tmp_path)
 
 
 def test_the_line_of_the_loader_has_both_medians_and_their_ratio():

@@ -12,11 +12,12 @@ from parity.align.files import NUDGED
 ROOT = Path(__file__).resolve().parents[2]
 
 REPORT = {"collect": 1, "figures": 1, "report": 1}
-CROSS = {"cross_config": 2, "cross_predict": 2, "cross_evaluate": 2}
+CROSS = {"cross_config": 4, "cross_predict": 4, "cross_evaluate": 4}
 LADDER = {"align": 1, "publish_alignment": 1}
 ALIGN = {"align_config": 2, "probe": 1, "probe_other": 1, **LADDER, "gate": 1}
 DEFAULT = {
     "dataset": 1,
+    "cross_dataset": 1,
     "weights": 1,
     "convert": 1,
     "publish_weights": 1,
@@ -53,7 +54,7 @@ def test_from_nothing_everything_is_made_once(empty_project):
 
 
 def test_all_makes_every_report_and_the_summary(empty_project):
-    twice = {rule: 2 * count for rule, count in DEFAULT.items()} | {"dataset": 1}
+    twice = {rule: 2 * count for rule, count in DEFAULT.items()} | {"dataset": 1, "cross_dataset": 1}
     assert empty_project.jobs("all") == twice | {"summary": 1}
     assert empty_project.jobs("all", "--config", "models=rtdetr") == DEFAULT | {"summary": 1}
     assert empty_project.jobs("--config", "default_model=fakedet") == DEFAULT
@@ -99,7 +100,7 @@ def test_torch_alone_converts_nothing(empty_project):
 @pytest.mark.parametrize("seeds", ["seeds=0,1,2", "seeds=[0,1,2]"])
 def test_every_seed_is_a_run_of_each_framework(empty_project, seeds):
     jobs = empty_project.jobs("--config", seeds)
-    assert (jobs["weights"], jobs["train"], jobs["cross_predict"], jobs["profile"]) == (3, 6, 6, 12)
+    assert (jobs["weights"], jobs["train"], jobs["cross_predict"], jobs["profile"]) == (3, 6, 12, 12)
 
 
 def test_a_finished_report_is_left_alone(done_project):
@@ -165,7 +166,7 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
         jobs = done_project.jobs()
         text = done_project.snakemake("-n").stdout
     # All that comes after Jittor's first process is measured again: the frameworks take turns.
-    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 11, 2)
+    assert (jobs["train"], jobs["profile"], jobs["cross_predict"]) == (1, 11, 3)
     assert (jobs.get("probe", 0), jobs["probe_other"], jobs["gate"]) == (0, 1, 1)
     assert "weights" not in jobs
     assert "Training rtdetr in jittor" in text and "Training rtdetr in torch" not in text
@@ -177,13 +178,20 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
     [
         ("parity/report/figures/style.py", {"figures": 1, "report": 1}),
         ("parity/report/index.py", {"figures": 1, "report": 1}),
-        ("workflow/scripts/evaluate.py", {"cross_evaluate": 2, **REPORT}),
+        ("workflow/scripts/evaluate.py", {"cross_evaluate": 4, **REPORT}),
         ("parity/align/tolerances.py", LADDER | REPORT),
     ],
 )
 def test_an_edit_of_what_comes_after_training_does_not_retrain(done_project, file, expected):
     with edited(done_project, file):
         assert done_project.jobs() == expected
+
+
+def test_more_images_for_the_comparison_of_the_same_weights_train_nothing(done_project):
+    jobs = done_project.jobs("--config", "cross={images: 600}")
+    assert jobs == {"cross_dataset": 1, **CROSS, **REPORT}
+    # As many as training validates on: its own images are used, and its own evaluation.
+    assert done_project.jobs("--config", "cross={images: 60}") == dict.fromkeys(CROSS, 2) | REPORT
 
 
 def test_an_edit_of_the_loop_retrains_both_and_draws_no_new_weights(done_project):
@@ -242,7 +250,7 @@ def test_measurements_have_the_machine_to_themselves(project):
     assert run.returncode == 0, run.stdout
     jobs = [json.loads(line) for line in spans.read_text().splitlines()]
     measured = [json.loads(file.read_text())["span"] for file in project.folder.glob("results/rtdetr/profile/*.json")]
-    assert len(measured) == 12 and len(jobs) == 20
+    assert len(measured) == 12 and len(jobs) == 22
     for begun, ended in measured:
         beside = [verb for verb, start, end in jobs if start < ended and begun < end]
         assert beside == ["profile"]
@@ -264,8 +272,7 @@ def test_measurements_alternate_and_what_is_only_compared_comes_last(project, co
     arguments = ("--cores", cores, "results/rtdetr/profile/published.txt", "--config", "profile={compile: true}")
     run = project.snakemake(*arguments, STANDIN_SPANS=str(project.folder / "spans.jsonl"))
     assert run.returncode == 0, run.stdout
-    rest = ["torch-compile", "jittor-stock", "jittor-stock", "torch-compile"] * 2
-    assert measured(project) == ABBA + rest
+    assert measured(project) == [*ABBA, *(["jittor-stock"] * 4), *(["torch-compile"] * 4)]
 
 
 def test_a_measurement_that_was_stopped_goes_on_where_it_was(project):
@@ -339,8 +346,8 @@ def deleted(file: Path):
         ("alignment/*/torch/final.safetensors", "probe_other", {"probe": 1, "probe_other": 1, **LADDER}),
         ("alignment/*/torch/referee.npz", "align", {"probe": 1, "probe_other": 1, **LADDER}),
         ("alignment/*/jittor/anchors.npz", "align", {"probe_other": 1, **LADDER}),
-        ("runs/torch/*/ema.safetensors", "cross_predict", {"train": 1, "cross_predict": 2, "cross_evaluate": 2}),
-        ("runs/jittor/*/detections.json", "collect", {"train": 1, "cross_predict": 1, "cross_evaluate": 1}),
+        ("runs/torch/*/ema.safetensors", "cross_predict", {"train": 1, "cross_predict": 4, "cross_evaluate": 4}),
+        ("runs/jittor/*/detections.json", "collect", {"train": 1, "cross_predict": 2, "cross_evaluate": 2}),
     ],
 )
 def test_a_deleted_file_is_noticed_and_made_again_for_what_reads_it(done_project, place, reader, made_again):

@@ -66,6 +66,8 @@ GPU = int(config["device"] != "cpu")  # cards that a job of a framework needs
 MEASURE = {key: config["profile"][key] for key in ("images", "steps", "warmup")}
 SELECTED = config["selected"]  # the models of the summary
 DATASET = f"{RESULTS}/data/{ids.dataset_id(SETTINGS.data)}"
+CROSS = SETTINGS.data.with_more_validation(SETTINGS.cross.images)  # what both frameworks evaluate the same weights on
+CROSS_DATASET = f"{RESULTS}/data/{ids.dataset_id(CROSS)}"
 RUN = f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}"
 ALIGNMENT = f"{RESULTS}/{{model}}/alignment/{{alignment_id}}"
 # What every job of a framework asks for: one card, or its turn on the CPU, where two jobs would slow each other down.
@@ -147,9 +149,11 @@ TRAINED = {
 }
 
 
-def others(framework):
-    """The frameworks that a framework is compared with."""
-    return [name for name in FRAMEWORKS if name != framework]
+def evaluators(framework):
+    """The frameworks that evaluate the final weights of one for the comparison: the others, and itself where that is
+    done on other images than it was validated on."""
+    others = [name for name in FRAMEWORKS if name != framework]
+    return others if CROSS_DATASET == DATASET or not others else FRAMEWORKS
 
 
 def profile_settings():
@@ -194,6 +198,12 @@ def sources(*starts):
 def templates(kind):
     """The templates of a report, one per language."""
     return [os.path.relpath(path) for path in sorted((ROOT / "reports").glob(f"{kind}.*.j2"))]
+
+
+def faults_page():
+    """What `make faults` wrote, which a report quotes; nothing where it is not there."""
+    page = ROOT / "docs/faults.md"
+    return os.path.relpath(page) if page.exists() else []
 
 
 @cache

@@ -49,6 +49,24 @@ rule dataset:
         " --answers {params.answers:q}"
 
 
+if CROSS_DATASET != DATASET:
+
+    use rule dataset as cross_dataset with:
+        input:
+            sources("workflow/scripts/make_dataset.py"),
+        output:
+            f"{CROSS_DATASET}/manifest.json",
+        log:
+            f"{CROSS_DATASET}.log",
+        benchmark:
+            f"{CROSS_DATASET}.benchmark.tsv"
+        params:
+            job=job("workflow"),
+            data=json.dumps({key: value for key, value in CROSS.plain().items() if key not in ids.FETCHING}),
+            answers=freshness.FIRST,
+            folder=lambda w, output: os.path.dirname(output[0]),
+
+
 rule preview:
     input:
         f"{DATASET}/manifest.json",

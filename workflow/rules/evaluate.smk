@@ -1,5 +1,5 @@
-# Stage 5: the same weights in the other framework. Training evaluates its own final weights; here the other framework
-# detects with them, and the two AP values must agree whatever the training did.
+# Stage 5: the same weights in both frameworks. Here both detect with the final weights of a run, on many more images than
+# training validates on where images are drawn, and the two AP values must agree whatever the training did.
 
 
 use rule align_config as cross_config with:
@@ -8,7 +8,7 @@ use rule align_config as cross_config with:
     log:
         f"{RUN}/cross/{{other}}/run_config.log",
     params:
-        settings=run_yaml,
+        settings=cross_yaml,
     message:
         "Writing the configuration for {wildcards.other} to evaluate a run of {wildcards.framework}."
 
@@ -16,7 +16,7 @@ use rule align_config as cross_config with:
 rule cross_predict:
     input:
         weights=trained_weights,
-        manifest=f"{DATASET}/manifest.json",
+        manifest=f"{CROSS_DATASET}/manifest.json",
         config=rules.cross_config.output[0],
         sources=lambda w: framework_sources(w.other, w.model, "predict"),
     output:
@@ -44,7 +44,7 @@ rule cross_predict:
 rule cross_evaluate:
     input:
         detections=rules.cross_predict.output,
-        manifest=f"{DATASET}/manifest.json",
+        manifest=f"{CROSS_DATASET}/manifest.json",
         sources=sources("workflow/scripts/evaluate.py"),
     output:
         f"{RUN}/cross/{{other}}/coco.json",
@@ -56,7 +56,7 @@ rule cross_evaluate:
         "../../envs/workflow.yaml"
     params:
         job=job("workflow"),
-        annotations=f"{DATASET}/annotations/val.json",
+        annotations=f"{CROSS_DATASET}/annotations/val.json",
     message:
         "Evaluating what {wildcards.other} detected with the weights of {wildcards.framework}."
     shell:

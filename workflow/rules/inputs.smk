@@ -130,6 +130,13 @@ def run_yaml(wildcards):
     return json.dumps(settings | ({"continue_from": source} if source else {}))
 
 
+def cross_yaml(wildcards):
+    """The same for an evaluation of a run's weights, on the images of the comparison."""
+    settings = json.loads(run_yaml(wildcards))
+    place = {"id": os.path.basename(CROSS_DATASET), "root": CROSS_DATASET}
+    return json.dumps(settings | {"data": settings["data"] | place})
+
+
 def gate(wildcards, framework):
     """The verdict that a run waits for. One that is finished passed it already and asks no more: climbing the ladder
     again, with other settings or for other frameworks, must not train again. Edited sources make it wait anew.
@@ -204,7 +211,9 @@ def turn_before(model, setting, process):
     leaving a framework out afterwards must not measure the other one again."""
     order = turns.turns(config["profile"]["processes"])
     if (setting, process) not in order:
-        refuse(f"profile: process {process} of {setting} is not asked for, expected 1 to {config['profile']['processes']}")
+        refuse(
+            f"profile: process {process} of {setting} is not asked for, expected 1 to {config['profile']['processes']}"
+        )
     for name, number in reversed(order[: order.index((setting, process))]):
         file = f"{profile_of(model, name)}.{number}.json"
         if name in profile_settings():
@@ -244,12 +253,12 @@ def profiles(model):
 
 
 def compared_runs(model):
-    """Every configured run: framework, seed, folder, and the folders of its evaluation in other frameworks."""
+    """Every configured run: framework, seed, folder, and the folders of its evaluations for the comparison."""
     runs = []
     for framework in FRAMEWORKS:
         for seed in config["seeds"]:
             folder = run_dir(model, framework, seed)
-            cross = {other: f"{folder}/cross/{other}" for other in others(framework)}
+            cross = {name: f"{folder}/cross/{name}" for name in evaluators(framework)}
             runs.append({"framework": framework, "seed": seed, "dir": folder, "cross": cross})
     return runs
 
@@ -266,7 +275,9 @@ def summarised_files(wildcards):
 
 def files_of(model):
     """The results of a model that figures and tables read."""
-    files = [f"{DATASET}/manifest.json", f"{RESULTS}/{model}/weights/published.txt"]
+    compared_on = [CROSS_DATASET] if len(FRAMEWORKS) > 1 else []
+    files = [f"{folder}/manifest.json" for folder in dict.fromkeys([DATASET, *compared_on])]
+    files.append(f"{RESULTS}/{model}/weights/published.txt")
     files.append(f"{RESULTS}/{model}/alignment/alignment.json")
     for run in compared_runs(model):
         files += [f"{run['dir']}/{name}" for name in ("run.yaml", "run.json", "coco.json", "detections.json")]
@@ -328,6 +339,7 @@ def comparison(wildcards):
         "runs": compared_runs(model),
         "profiles": profiles(model),
         "dataset": DATASET,
+        "cross_dataset": CROSS_DATASET,
         "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
         "alignment": f"{RESULTS}/{model}/alignment/alignment.json",
         "config": run.plain()

@@ -7,6 +7,7 @@ rule report:
         comparison=rules.collect.output[0],
         figures=rules.figures.output,
         templates=templates("report"),
+        faults=faults_page(),
         sources=sources("workflow/scripts/make_report.py"),
     output:
         markdown=f"{RESULTS}/{{model}}/report.md",
