@@ -12,11 +12,14 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
+from jittor_impl import precompiled
 from parity import compiler
 from parity.errors import UserError
 
@@ -26,10 +29,15 @@ SETTINGS = {
     "nvcc_path": "",  # no CUDA probing: without a driver the import would abort
     "use_mpi": "0",
     "use_mkl": "1",
-    "cache_name": "default",  # else the git branch of the directory that holds the virtualenv
+    "cache_name": "parity",  # else the git branch of the directory that holds the virtualenv
+    # Its threads that compile operators change lists of the graph without a lock: two that multiply the same array
+    # (the gradients of one linear layer do) each enter themselves among its readers, and now and then the heap breaks.
+    "use_parallel_op_compiler": "0",
     "gdb_path": "",
     "log_silent": "1",
 }
+CHOICE = "cc_flags"  # the variable by which Jittor is given more flags for its compiler
+WARMING = "PARITY_JITTOR_WARMING"  # set in the child process that compiles the core
 TRIED = "PARITY_JITTOR_STARTS"  # how often this process has been started anew
 ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name Jittor looks for; what lies there is oneDNN 2.6 from the wheels
 
@@ -49,52 +57,55 @@ def link_onednn(home: Path = HOME) -> None:
             os.replace(temporary, link)
 
 
-def plain_prefix(prefix: str = sys.prefix) -> Path:
-    """The environment's folder; where its path has a space, a link to it in the folder for temporary files.
+def plain(path: Path) -> Path:
+    """The same file or folder; where its path has a space, a link to it in the folder for temporary files.
 
     Jittor quotes neither the paths that it calls nor those that it hands to the compiler.
     """
-    if " " not in prefix:
-        return Path(prefix)
+    if " " not in str(path):
+        return path
     folder = Path(tempfile.gettempdir()) / f"parity-paths-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    link = folder / hashlib.sha256(prefix.encode()).hexdigest()[:16]
-    if not (link.is_symlink() and os.readlink(link) == prefix):
+    link = folder / hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    if not (link.is_symlink() and os.readlink(link) == str(path)):
         temporary = link.with_name(f"{link.name}.{os.getpid()}")
-        temporary.symlink_to(prefix)
+        temporary.symlink_to(path)
         os.replace(temporary, link)
     return link
 
 
-def tool_paths(prefix: str = sys.prefix) -> dict[str, str]:
-    """Values of Jittor's flags that are needed where the environment's path has a space; empty where it has none.
+def core_flags(utils: ModuleType) -> str:
+    """Flags with which Jittor compiles its core, as far as a precompiled header has to agree with them."""
+    native = "-march=native " if platform.machine() in ("x86_64", "AMD64") else ""
+    return f"-std=c++14 -fPIC {native}-O2 -I'{utils.__path__[0]}/../jittor/src' {utils.get_py3_include_path()}"
 
-    Jittor calls a Python script for every operator that it compiles: both are named without a space.
+
+def stamp(home: Path, flags: str) -> Path:
+    """The file that says: the core was compiled for this environment, with these flags."""
+    return home / ".cache/jittor" / f"ready-{Path(sys.prefix).name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+def warm(home: Path = HOME, flags: str = "") -> None:
+    """Compile Jittor's core once, in a child process, until an import gets through to its last line.
+
+    flags   with which the core is compiled; others compile it again
     """
-    if " " not in prefix:
-        return {}
-    link = plain_prefix(prefix)
-    packages = link / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    return {"python_path": str(link / "bin/python"), "jittor_path": str(packages / "jittor")}
-
-
-def warm(home: Path = HOME) -> None:
-    """Compile Jittor's core once, in a child process, until an import gets through to its last line."""
-    stamp = home / ".cache/jittor" / f"ready-{Path(sys.prefix).name}"
-    if stamp.exists():
+    ready = stamp(home, flags)
+    if ready.exists():
         return
     with open(home / ".cache/jittor/warm.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for _ in range(3):  # "jit_utils updated, please rerun" ends an import early, with exit code 0
-            if stamp.exists():
+        for _ in range(3):  # a compiler may be killed; "jit_utils updated, please rerun" ends an import with status 0
+            if ready.exists():
                 return
-            print("compiling Jittor's core, once (about 3 minutes)", file=sys.stderr, flush=True)
-            flags = "".join(f"jt.flags.{name} = {path!r}; " for name, path in tool_paths().items())
-            probe = f"import jittor as jt; {flags}print('alive', (jt.ones(2) + 1).sum().item())"
-            run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=os.environ)
+            print("compiling Jittor's core, once (about 2 minutes)", file=sys.stderr, flush=True)
+            probe = "from jittor_impl.runtime import jt; print('alive', (jt.ones(2) + 1).sum().item())"
+            path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            environment = os.environ | {WARMING: "1", "PYTHONPATH": path, "PARITY_JITTOR_HOME": str(home)}
+            run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, env=environment)
             if "alive 4" in run.stdout:
-                stamp.touch()
-        if not stamp.exists():
+                ready.touch()
+        if not ready.exists():
             raise RuntimeError(f"Jittor cannot be imported:\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}")
 
 
@@ -133,23 +144,41 @@ def _import():
         raise UserError(lack)
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    user_home, ended = os.environ.get("HOME"), False
+    before = {key: os.environ.get(key) for key in ("HOME", CHOICE)}
     os.environ["HOME"] = str(HOME)
     os.environ.pop("JITTOR_HOME", None)
+    ended = False
     try:
         link_onednn()
-        warm()
+        import jittor_utils
+
+        # It starts one compiler for 3 GiB of memory, whatever the number of cores.
+        jittor_utils.get_total_mem = lambda: precompiled.compilers() * 3 * 2**30
+        folder, compile_with = Path(jittor_utils.cache_path) / "precompiled", jittor_utils.cc_path
+        core = precompiled.header(folder, "core", precompiled.CORE, [], compile_with, core_flags(jittor_utils))
+        core_include = f' -include "{core}" '
+        more_flags = (before[CHOICE] or "") + core_include
+        if WARMING not in os.environ:
+            warm(flags=more_flags)
+        os.environ[CHOICE] = more_flags
         import jittor
     except SystemExit:  # "jit_utils updated, please rerun your command", with exit code 0
         ended = True
     finally:
-        if user_home is not None:
-            os.environ["HOME"] = user_home
+        for key, value in before.items():
+            if value is not None:
+                os.environ[key] = value
+            else:
+                os.environ.pop(key, None)
     if ended:
         _again()
     os.environ.pop(TRIED, None)
-    for flag, path in tool_paths().items():
-        setattr(jittor.flags, flag, path)
+    flags = jittor.flags.cc_flags.replace(core_include, " ")
+    operators = precompiled.header(folder, "operators", precompiled.OPERATORS, precompiled.MACROS, compile_with, flags)
+    jittor.flags.cc_flags = f'{flags} -include "{operators}" '
+    jittor.flags.python_path = str(plain(precompiled.command(folder)))
+    if " " in sys.prefix:
+        jittor.flags.jittor_path = str(plain(Path(jittor.__path__[0])))
     return jittor
 
 

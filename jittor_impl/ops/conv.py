@@ -5,12 +5,15 @@ products of an output, channels times kernel, in one chain of float32: two to fi
 one in its list, which adds them in blocks. Only the forward pass is chosen here; the gradients are Jittor's own.
 """
 
+import sys
+from pathlib import Path
+
 from jittor_impl.ops.kernel import apply
 from jittor_impl.ops.setting import fast
-from jittor_impl.runtime import jt, plain_prefix
+from jittor_impl.runtime import jt, plain
 
 HEADER = "#include <dnnl.hpp>\n#include <string>\n#include <unordered_map>\n"
-OPTIONS = {f"FLAGS: -I{plain_prefix() / 'include'} ": 1}
+OPTIONS = {f"FLAGS: -I{plain(Path(sys.prefix)) / 'include'} ": 1}
 # oneDNN keeps compiled primitives itself, so that describing one anew for every call costs little
 FORWARD = """
   using namespace dnnl;

@@ -42,7 +42,7 @@ def test_missing_wheels_are_named(tmp_path, monkeypatch):
 def test_a_warm_cache_starts_no_process(tmp_path, monkeypatch):
     cache = tmp_path / ".cache/jittor"
     cache.mkdir(parents=True)
-    (cache / f"ready-{Path(sys.prefix).name}").touch()
+    runtime.stamp(tmp_path, "").touch()
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("compiled again"))
     runtime.warm(tmp_path)
 
@@ -60,7 +60,7 @@ def test_warming_repeats_an_import_that_ended_early(tmp_path, monkeypatch, outpu
     monkeypatch.setattr(subprocess, "run", run)
     runtime.warm(tmp_path)
     assert len(started) == starts
-    assert (tmp_path / ".cache/jittor" / f"ready-{Path(sys.prefix).name}").exists()
+    assert runtime.stamp(tmp_path, "").exists()
 
 
 def test_warming_gives_up_with_what_the_import_said(tmp_path, monkeypatch):
@@ -84,15 +84,18 @@ def test_an_import_tells_nobody_else_where_its_cache_is():
     assert run.stdout.strip().endswith("same True"), run.stderr
 
 
+def test_other_flags_compile_the_core_again(tmp_path):
+    stamps = {runtime.stamp(tmp_path, flags) for flags in ("", "-g", "-g")}
+    assert len(stamps) == 2
+
+
 def test_jittors_tools_are_named_without_a_space(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime.tempfile, "tempdir", str(tmp_path))
-    assert runtime.tool_paths("/opt/parity/.venvs/jittor") == {}
-    prefix = tmp_path / "my folder/venv"
+    usual, spaced = Path("/opt/parity/compile.sh"), tmp_path / "my folder/compile.sh"
+    assert runtime.plain(usual) == usual
     for _ in range(2):  # the second time the link is there
-        paths = runtime.tool_paths(str(prefix))
-        assert list(paths) == ["python_path", "jittor_path"] and not any(" " in path for path in paths.values())
-        link = Path(paths["python_path"]).parents[1]
-        assert link.readlink() == prefix
+        link = runtime.plain(spaced)
+        assert " " not in str(link) and link.readlink() == spaced
 
 
 def test_without_a_compiler_a_verb_ends_with_one_line(tmp_path):
@@ -119,7 +122,12 @@ n = int(open(count).read()) if os.path.exists(count) else 0
 open(count, "w").write(str(n + 1))
 if n < {ends}:
     sys.exit(0)
-flags = __import__("types").SimpleNamespace()
+flags = __import__("types").SimpleNamespace(cc_flags="")
+"""
+UTILS = """
+cache_path, cc_path = {folder!r}, "false"
+def get_py3_include_path():
+    return ""
 """
 
 
@@ -130,9 +138,11 @@ def test_an_import_that_ends_the_process_starts_it_anew(tmp_path, ends, status, 
     """Jittor ends with exit code 0 and no work done when it has compiled its helper library once more."""
     (tmp_path / "jittor").mkdir()
     (tmp_path / "jittor/__init__.py").write_text(FAKE.format(counter=str(tmp_path / "count"), ends=ends))
+    (tmp_path / "jittor_utils").mkdir()
+    (tmp_path / "jittor_utils/__init__.py").write_text(UTILS.format(folder=str(tmp_path)))
     (tmp_path / ".cache/jittor").mkdir(parents=True)
-    (tmp_path / f".cache/jittor/ready-{Path(sys.prefix).name}").touch()
     variables = os.environ | {"PARITY_JITTOR_HOME": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{runtime.ROOT}"}
+    variables[runtime.WARMING] = "1"
     command = [sys.executable, "-c", "from jittor_impl import runtime; print('done')"]
     run = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert run.returncode == status and said in run.stdout + run.stderr
