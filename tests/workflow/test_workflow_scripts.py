@@ -40,6 +40,39 @@ def test_a_job_reports_a_killed_command_as_a_shell_does(tmp_path):
     assert run.returncode == 137
 
 
+CRASH = """
+import os, pathlib, sys
+runs = pathlib.Path({runs!r})
+runs.open("a").write(os.environ["PARITY_RESTARTS"])
+if {compiles}:
+    pathlib.Path(os.environ["PARITY_COMPILING"]).touch()
+if len(runs.read_text()) <= {crashes}:
+    {end}
+"""
+KILLED, CAUGHT = "os.kill(os.getpid(), 11)", "print('Segfault, exit'); sys.exit(1)"
+
+
+@pytest.mark.parametrize(
+    ("compiles", "crashes", "end", "status", "runs"),
+    [
+        (True, 0, KILLED, 0, "0"),
+        (True, 1, KILLED, 0, "01"),
+        (True, 2, CAUGHT, 0, "012"),
+        (True, 9, KILLED, 139, "012"),
+        (False, 1, KILLED, 139, "0"),  # not while it compiled
+        (True, 1, "sys.exit(1)", 1, "0"),  # an error is no crash
+        (True, 1, "os.kill(os.getpid(), 9)", 137, "0"),  # the scheduler knows what to do
+    ],
+)
+def test_a_job_that_crashes_while_it_compiles_is_started_again(tmp_path, compiles, crashes, end, status, runs):
+    record = tmp_path / "runs"
+    code = CRASH.format(runs=str(record), compiles=compiles, crashes=crashes, end=end)
+    run = call("run_job.py", tmp_path / "job.log", "-c", code)
+    assert run.returncode == status and record.read_text() == runs
+    assert (tmp_path / "job.log").read_text().count("starting again") == len(runs) - 1
+    assert run.stderr.count("starting again") == len(runs) - 1
+
+
 def test_a_quiet_job_is_in_the_log_alone_after_what_was_there(tmp_path):
     (tmp_path / "job.log").write_text("before\n")
     run = call("run_job.py", "--quiet", tmp_path / "job.log", "-c", "print('said')")

@@ -16,7 +16,14 @@ What the program says is added to the log (Snakemake removes the log before a jo
 `--quiet` is given. `2>&1 | tee LOG` is not enough:
 `tee` gives the program no terminal, so progress bars would not be drawn, and it keeps every state of a bar in the log.
 On a terminal the program gets a terminal of its own, and the log keeps the last state of each line. The exit status is
-the program's. Standard library only, because this runs in every environment.
+the program's.
+
+Jittor compiles operators while it runs, and has crashed there. A program that ends in a segmentation fault or an abort
+within a minute after it began to compile an operator is started again, at most twice; the log says so, and the program
+finds the number of restarts in PARITY_RESTARTS. Every verb may be started again: training goes on from its checkpoint,
+the others begin anew. SIGKILL is left to the scheduler: it comes from a user, or for want of memory.
+
+Standard library only, because this runs in every environment.
 """
 
 import argparse
@@ -28,7 +35,9 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,6 +46,10 @@ import devices
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parents[1]
 SPIN = "1000"  # turns of a waiting loop before a thread of OpenMP sleeps; the default is many thousand times that
+RESTARTS = 2
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+SAID = b"Segfault, exit"  # Jittor's last words: it catches the signal and ends with status 1
+NEAR = 60  # seconds after an operator began to be compiled
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -63,7 +76,29 @@ def program(words: list[str]) -> list[str]:
 
 
 def run(log: Path, command: list[str], environment: Mapping[str, str], quiet: bool = False) -> int:
-    """Run `command`, copying its output to `log` and, unless `quiet`, to stderr; returns its exit status."""
+    """Run `command`, again where it crashed while it compiled; returns its exit status.
+
+    Its output is copied to `log` and, unless `quiet`, to stderr.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        marker = Path(folder) / "compiling"  # jittor_impl.precompiled writes it for every operator
+        variables = dict(environment) | {"PARITY_COMPILING": str(marker)}
+        for restart in range(RESTARTS + 1):
+            code, crashed = _run_once(log, command, variables | {"PARITY_RESTARTS": str(restart)}, quiet)
+            compiling = marker.exists() and time.time() - marker.stat().st_mtime < NEAR
+            if not (crashed and compiling) or restart == RESTARTS:
+                return code
+            line = f"crashed while operators were compiled (status {code}); starting again, {restart + 1} of {RESTARTS}"
+            with open(log, "ab") as file:
+                file.write(f"{line}\n".encode())
+            if not quiet:
+                print(line, file=sys.stderr, flush=True)
+            marker.unlink()
+
+
+def _run_once(log: Path, command: list[str], environment: Mapping[str, str], quiet: bool) -> tuple[int, bool]:
+    """Run `command` once; returns its exit status and whether it crashed."""
     terminal = sys.stderr.isatty() and not quiet
     read, write = pty.openpty() if terminal else os.pipe()
     if terminal:  # the bar adapts to the width of the window that is really there
@@ -74,18 +109,19 @@ def run(log: Path, command: list[str], environment: Mapping[str, str], quiet: bo
     # The command decides how to stop, and this process stays to read its last words. Ctrl-C reaches both by itself.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, lambda *_: None)
-    pending = b""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    pending, said = b"", False
     with open(log, "ab", buffering=0) as file:
         while block := _read(read):
             if not quiet:
                 os.write(2, block)
             *lines, pending = (pending + block).split(b"\n")
+            said = said or any(SAID in line for line in lines)
             file.write(b"".join(last_state(line) for line in lines))
         if pending.strip():
             file.write(last_state(pending))
+    os.close(read)
     code = process.wait()
-    return code if code >= 0 else 128 - code
+    return (code if code >= 0 else 128 - code), -code in CRASHES or (code == 1 and said)
 
 
 def _read(descriptor: int) -> bytes:
