@@ -25,10 +25,10 @@ OPERATORS += [f"ops/{name}_op.h" for name in ("broadcast_to", "binary", "array",
 OPERATORS += ["ops/op_register.h", "misc/cpu_math.h", "fused_op.h", "executor.h"]
 MACROS = ["JIT", "JIT_cpu"]  # every operator's source defines them before it includes anything
 
-COMPILING = "PARITY_COMPILING"  # names a file that is written when an operator begins to be compiled
+COMPILING = "PARITY_COMPILING"  # names a file that grows by a byte when an operator begins to be compiled
 SCRIPT = """#!/bin/sh
 # Jittor calls: THIS asm_tuner.py --cc_path=COMPILER SOURCE FLAGS...
-[ -z "${compiling}" ] || : > "${compiling}"
+[ -z "${compiling}" ] || printf . >> "${compiling}"
 if grep -q @begin "$3"; then exec {python} "$@"; fi
 compiler=${{2#--cc_path=}}
 shift 2

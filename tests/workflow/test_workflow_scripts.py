@@ -1,6 +1,7 @@
 """The small scripts around a job: its log, its folder, its configuration."""
 
 import json
+import os
 import pty
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def test_a_job_that_crashes_while_it_compiles_is_started_again(tmp_path, compile
     assert run.returncode == status and record.read_text() == runs
     assert (tmp_path / "job.log").read_text().count("starting again") == len(runs) - 1
     assert run.stderr.count("starting again") == len(runs) - 1
+
+
+def test_a_silent_job_says_how_many_operators_were_compiled(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(run_job, "SILENCE", 0.05)
+    monkeypatch.setattr(run_job.signal, "signal", lambda *_: None)
+    code = "import os, time; open(os.environ['PARITY_COMPILING'], 'w').write('...'); time.sleep(0.5); print('done')"
+    assert run_job.run(tmp_path / "job.log", [sys.executable, "-c", code], os.environ) == 0
+    assert capfd.readouterr().err.splitlines() == ["Jittor compiles operators, 3 so far", "done"]
+    assert (tmp_path / "job.log").read_text() == "done\n"
 
 
 def test_a_quiet_job_is_in_the_log_alone_after_what_was_there(tmp_path):

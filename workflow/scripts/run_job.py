@@ -18,7 +18,8 @@ What the program says is added to the log (Snakemake removes the log before a jo
 On a terminal the program gets a terminal of its own, and the log keeps the last state of each line. The exit status is
 the program's.
 
-Jittor compiles operators while it runs, and has crashed there. A program that ends in a segmentation fault or an abort
+Jittor compiles operators while it runs. Where this keeps a program silent for long, a line says how many there were.
+Jittor has also crashed there. A program that ends in a segmentation fault or an abort
 within a minute after it began to compile an operator is started again, at most twice; the log says so, and the program
 finds the number of restarts in PARITY_RESTARTS. Every verb may be started again: training goes on from its checkpoint,
 the others begin anew. SIGKILL is left to the scheduler: it comes from a user, or for want of memory.
@@ -31,6 +32,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -49,6 +51,7 @@ SPIN = "1000"  # turns of a waiting loop before a thread of OpenMP sleeps; the d
 RESTARTS = 2
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
 SAID = b"Segfault, exit"  # Jittor's last words: it catches the signal and ends with status 1
+SILENCE = 30  # seconds without output, after which a line says what is being done
 NEAR = 60  # seconds after an operator began to be compiled
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -82,10 +85,10 @@ def run(log: Path, command: list[str], environment: Mapping[str, str], quiet: bo
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        marker = Path(folder) / "compiling"  # jittor_impl.precompiled writes it for every operator
+        marker = Path(folder) / "compiling"  # jittor_impl.precompiled adds a byte for every operator
         variables = dict(environment) | {"PARITY_COMPILING": str(marker)}
         for restart in range(RESTARTS + 1):
-            code, crashed = _run_once(log, command, variables | {"PARITY_RESTARTS": str(restart)}, quiet)
+            code, crashed = _run_once(log, command, variables | {"PARITY_RESTARTS": str(restart)}, quiet, marker)
             compiling = marker.exists() and time.time() - marker.stat().st_mtime < NEAR
             if not (crashed and compiling) or restart == RESTARTS:
                 return code
@@ -97,7 +100,9 @@ def run(log: Path, command: list[str], environment: Mapping[str, str], quiet: bo
             marker.unlink()
 
 
-def _run_once(log: Path, command: list[str], environment: Mapping[str, str], quiet: bool) -> tuple[int, bool]:
+def _run_once(
+    log: Path, command: list[str], environment: Mapping[str, str], quiet: bool, marker: Path
+) -> tuple[int, bool]:
     """Run `command` once; returns its exit status and whether it crashed."""
     terminal = sys.stderr.isatty() and not quiet
     read, write = pty.openpty() if terminal else os.pipe()
@@ -109,9 +114,16 @@ def _run_once(log: Path, command: list[str], environment: Mapping[str, str], qui
     # The command decides how to stop, and this process stays to read its last words. Ctrl-C reaches both by itself.
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, lambda *_: None)
-    pending, said = b"", False
+    pending, said, compiled = b"", False, 0
     with open(log, "ab", buffering=0) as file:
-        while block := _read(read):
+        while True:
+            if not select.select([read], [], [], SILENCE)[0]:
+                before, compiled = compiled, marker.stat().st_size if marker.exists() else 0
+                if compiled > before and not quiet:
+                    print(f"Jittor compiles operators, {compiled} so far", file=sys.stderr, flush=True)
+                continue
+            if not (block := _read(read)):
+                break
             if not quiet:
                 os.write(2, block)
             *lines, pending = (pending + block).split(b"\n")
