@@ -326,7 +326,7 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     for split, part in (data.get("splits") or {}).items():
         rows += [("dataset", f"{split} {key}", part.get(key)) for key in ("images", "annotations", "crowd", "empty")]
     keys = ("commit", "config_digest", "dataset_digest", "weights_sha256", "plan_digest", "device", "threads",
-            "precision", "started", "finished", "seconds")  # fmt: skip
+            "precision", "started", "finished", "seconds", "restarts")  # fmt: skip
     for run in comparison.runs:
         what, manifest = f"run {run.framework} seed {run.seed}", run.manifest or {}
         rows += [(what, key, manifest.get(key)) for key in keys]

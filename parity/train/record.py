@@ -17,6 +17,7 @@ from parity.files import digest, write_text
 from parity.framework import Framework, Group, TensorInfo
 
 ROOT = Path(__file__).resolve().parents[2]
+RESTARTS = "PARITY_RESTARTS"  # how often run_job.py has started the program again after a crash of Jittor's compiler
 
 
 RunManifest = dict[str, Any]  # run.json, whose keys docs/formats.md explains
@@ -249,4 +250,5 @@ def manifest(
         "options": run.options,
         "framework_options": run.framework_options,
         "host": host(),
+        "restarts": int(os.environ.get(RESTARTS, "0")),
     }

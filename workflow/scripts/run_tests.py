@@ -25,7 +25,13 @@ SUITES = {  # name: [(environment, arguments of its python)]; all of them are ru
     "jittor": [("jittor", [*PYTEST, "tests/jittor_impl", "tests/contract"])],
     "torch": [("torch", [*PYTEST, "tests/torch_impl", "tests/contract"])],
     "project": [
-        ("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in ("imports", "twins", "continued", "overfit"))])
+        (
+            "workflow",
+            [
+                *PYTEST,
+                *(f"tests/test_{name}.py" for name in ("imports", "twins", "cold_starts", "continued", "overfit")),
+            ],
+        )
     ],
     "parity": [("workflow", [*PYTEST, "tests/parity", "tests/contract", "tests/faults"])],
     "lint": [

@@ -35,7 +35,8 @@ def without_times(line):
     return {key: value for key, value in line.items() if key not in ("seconds", "peak_memory_mb")}
 
 
-def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
+def test_a_run_learns_and_leaves_everything_behind(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("PARITY_RESTARTS", "2")
     record = engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     lines = read_metrics(tmp_path / "run/metrics.jsonl")
     steps, epochs = ([line for line in lines if line["kind"] == kind] for kind in ("step", "epoch"))
@@ -47,7 +48,7 @@ def test_a_run_learns_and_leaves_everything_behind(run, tmp_path):
     assert {name: record["observed"][name]["count"] for name in ("batches", "rates", "validation")} == {
         "batches": 9, "rates": 9, "validation": 1
     }  # fmt: skip
-    assert record["parameters"] == {"trainable": 6, "total": 6, "with_buffers": 8}
+    assert record["parameters"] == {"trainable": 6, "total": 6, "with_buffers": 8} and record["restarts"] == 2
     names = {"last.safetensors", "ema.safetensors", "run.json", "detections.json", "coco.json"}
     assert names <= {path.name for path in (tmp_path / "run").iterdir()}
     assert len(json.loads((tmp_path / "run/detections.json").read_text())) == 4
