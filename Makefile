@@ -3,7 +3,8 @@
 # make test       every test suite and the linters
 # make lint       ruff, snakefmt, snakemake --lint
 # make align      the alignment ladder alone: both frameworks compared rung by rung; fails when a rung does
-# make faults     planted mistakes, one by one: which rung of the ladder sees each; writes docs/faults.md
+# make faults     planted mistakes, one by one: which rung of the ladder sees each; writes docs/faults.md; goes on where it
+#                 was stopped (results/faults)
 # make preview    results/$(MODEL)/preview.png: augmented training samples with their boxes
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
 # make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
@@ -60,7 +61,11 @@ lint: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/run_tests.py lint
 
 faults: envs
-	.venvs/torch/bin/python tests/faults/plant.py --out docs/faults.md
+	.venvs/torch/bin/python tests/faults/plant.py torch
+	.venvs/jittor/bin/python tests/faults/plant.py jittor
+	.venvs/jittor/bin/python tests/faults/plant.py jittor --clean
+	$(WORKFLOW)/python tests/faults/plant.py numpy
+	$(WORKFLOW)/python tests/faults/plant.py page --out docs/faults.md
 
 align: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/alignment/alignment.json $(ARGS)

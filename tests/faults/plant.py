@@ -1,121 +1,150 @@
-"""Plant every fault of the catalogue and write down which rung of the ladder sees it.
+"""Plant every mistake of the catalogue and write down which rung of the ladder sees it.
 
-    python tests/faults/plant.py --out docs/faults.md [--models numpy rtdetr]
+    python tests/faults/plant.py torch              # the first framework's probes of every model and seed
+    python tests/faults/plant.py jittor [--clean]   # every mistake in Jittor; or clean runs, five seeds of each model
+    python tests/faults/plant.py numpy [--clean]    # the same for the stand-in, which needs no framework
+    python tests/faults/plant.py page --out docs/faults.md
 
-`make faults` runs it with PyTorch. The first framework is whole, the second one is the same framework with one mistake,
-so that nothing but the mistake differs. A clean second run of each model is the control.
+`make faults` runs all of them, each in the environment of its framework. The result of every mistake is a file under
+`results/faults`, so that a command that was killed goes on where it stopped. Delete the folder to begin anew.
 """
 
 import argparse
+import os
+import re
 import sys
-import tempfile
+import time
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/parity"), str(ROOT / "tests/faults")]
 
-import numpy as np  # noqa: E402
-from catalogue import FAULTS, Fault  # noqa: E402
-from small_run import make_dataset, make_rtdetr_run, make_run  # noqa: E402
+from bench import OVERRIDES, PROBES, Bench  # noqa: E402
+from catalogue import FAULTS  # noqa: E402
+from page import write_page  # noqa: E402
+from planting import Fault  # noqa: E402
 
-from parity import cli  # noqa: E402
-from parity.align.files import Probe  # noqa: E402
-from parity.align.ladder import climb  # noqa: E402
-from parity.config.run import load_run  # noqa: E402
-from parity.files import write_text  # noqa: E402
+from parity.files import write_json  # noqa: E402
 from parity.framework import Framework  # noqa: E402
-from parity.weights import formats  # noqa: E402
-from parity.weights.initialize import initialize  # noqa: E402
 
-HEAD = """# Planted faults
-
-Made by `make faults` (`python tests/faults/plant.py`). Each row is one mistake, planted in the second of two runs of
-the same framework through the interface `parity.framework.Framework`, never in a model; `tests/faults/catalogue.py`
-holds them. "numpy" is the stand-in framework of the tests; "rtdetr" is a very small RT-DETR in PyTorch. The rung is the
-lowest one that fails. The cause is named where a message of the ladder holds the part that is wrong. A clean second run
-of each model is the control.
-"""
+SEEDS = (3, 4, 5, 6, 7)  # of the clean runs; mistakes are planted with the first one
+MODELS = tuple(OVERRIDES)
 
 
-class Bench:
-    """One model: its framework, its inputs, and the first framework's probe."""
+def framework_of(name: str) -> type[Framework]:
+    """The whole framework of that name."""
+    if name == "numpy":
+        from numpy_framework import NumpyFramework
 
-    def __init__(self, model: str, folder: Path):
-        self.model, self.folder = model, folder
-        folder.mkdir(parents=True, exist_ok=True)
-        data, weights = make_dataset(folder / "data"), folder / "init.safetensors"
-        if model == "numpy":
-            from numpy_framework import NumpyFramework
+        return NumpyFramework
+    if name == "torch":
+        from torch_impl.framework import TorchFramework
 
-            self.framework: type[Framework] = NumpyFramework
-            run = make_run(data, weights)
-            run["train"] = run["train"] | {"accumulate": 2, "batch_size": 2}
-            arrays = {"box.weight": np.full(4, 0.3, np.float32), "score.weight": np.float32([0.2, 0.1])}
-            formats.write(weights, arrays | {"norm.running_mean": np.full(2, 0.1, np.float32)})
-        else:
-            from torch_impl.framework import TorchFramework
+        return TorchFramework
+    from jittor_impl.framework import JittorFramework
 
-            self.framework = TorchFramework
-            run = make_rtdetr_run(data, weights, "torch")
-        (folder / "run.yaml").write_text(yaml.safe_dump(run))
-        if not weights.exists():
-            settings, whole = load_run(folder / "run.yaml"), self.framework("cpu", 1)
-            whole.build(settings.model, settings.options)
-            formats.write(weights, initialize(settings.model, whole.tensors(), 0, settings.options))
-        self.reference = self.probe(self.framework, folder / "first")
-
-    def probe(self, framework: type[Framework], out: Path, *more: str) -> Probe:
-        arguments = ["--config", self.folder / "run.yaml", "--weights", self.folder / "init.safetensors", "--out", out]
-        status = cli.main(framework, ["probe", *map(str, arguments), "--trajectory", "4", *more])
-        if status:
-            raise RuntimeError(f"probe ended with {status}")
-        return Probe(out)
-
-    def climb(self, framework: type[Framework]) -> dict:
-        """alignment.json of the first framework and this one."""
-        with tempfile.TemporaryDirectory() as out:
-            return climb(self.reference, self.probe(framework, Path(out), "--reference", str(self.reference.folder)))
+    return JittorFramework
 
 
-def judge(alignment: dict, fault: Fault) -> tuple[int | None, str]:
-    """The lowest rung that fails, and the message that names the cause; "" where none does."""
-    failing = [rung for rung in alignment["rungs"] if rung["verdict"] == "fail"]
-    told = [place for rung in failing for place in [rung["where"], *rung["details"].get("failures", [])]]
-    named = next((place for place in told if any(part in place for part in fault.named)), "")
-    return (failing[0]["rung"] if failing else None), named
+def bench_of(model: str, results: Path, seed: int = SEEDS[0], probe: str = "whole") -> Bench:
+    """The bench of one model and seed; the stand-in always has the whole ladder."""
+    probe = "whole" if model == "numpy" else probe
+    return Bench(model, results / model / f"seed{seed} {probe}", seed, probe)
+
+
+def failing(alignment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of every rung that fails: its number, its name, its place, and the other places it lists."""
+    return [
+        {"rung": r["rung"], "name": r["name"], "where": r["where"], "failures": r["details"].get("failures", [])}
+        for r in alignment["rungs"]
+        if r["verdict"] == "fail"
+    ]
+
+
+def plant(bench: Bench, framework: type[Framework], fault: Fault) -> dict[str, Any]:
+    """What the ladder says of this mistake in that framework; `ends` says why where the probe ends with an error."""
+    try:
+        with fault.plant(framework) as mistaken:
+            return {"failing": failing(bench.climb(mistaken))}
+    except Exception as error:  # a mistake may end the second framework: seen, but by no rung
+        return {"failing": [], "ends": f"{type(error).__name__}: {error}"[:200]}
+
+
+def slug(text: str) -> str:
+    """A file's name for a mistake."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def plant_all(name: str, models: list[str], results: Path, only: str) -> None:
+    """Plant every mistake that has no result yet in the framework `name`."""
+    framework = framework_of(name)
+    for model in models:
+        for fault in FAULTS:
+            bench = bench_of(model, results, probe=fault.probe)
+            file = results / model / name / f"{slug(fault.name)}.json"
+            if model not in fault.models or only not in fault.name or (file.exists() and not only):
+                continue
+            start = time.monotonic()
+            found = plant(bench, framework, fault)
+            about = {"fault": fault.name, "framework": name, "model": model, "probe": fault.probe}
+            about["seconds"] = round(time.monotonic() - start, 1)
+            write_json(file, about | found)
+            first = found["failing"][0] if found["failing"] else found.get("ends", "no rung fails")
+            print(f"{about['seconds']} s {model}: {fault.name}: {first}", flush=True)
+
+
+def run_clean(name: str, models: list[str], results: Path) -> None:
+    """The ladder of clean runs of every model, five seeds each."""
+    framework = framework_of(name)
+    for model in models:
+        for seed in SEEDS if model != "numpy" else SEEDS[:1]:
+            file = results / model / name / f"clean-{seed}.json"
+            if file.exists():
+                continue
+            alignment = bench_of(model, results, seed).climb(framework)
+            open_rungs = [r["rung"] for r in alignment["rungs"] if r["verdict"] == "incomplete"]
+            found = {"clean": seed, "framework": name, "model": model, "incomplete": open_rungs}
+            write_json(file, found | {"failing": failing(alignment)})
+            print(f"clean: {model}, seed {seed}: {found | {'failing': failing(alignment)}}", flush=True)
+
+
+def make_references(name: str, models: list[str], results: Path) -> None:
+    """The first framework's probes that are not there yet, those that mistakes are planted against first."""
+    framework = framework_of(name)
+    planted = [(SEEDS[0], probe) for probe in PROBES] if name == "torch" else [(SEEDS[0], "whole")]
+    clean = [(seed, "whole") for seed in SEEDS[1:]] if name == "torch" else []
+    for seed, probe in [*planted, *clean]:
+        for model in models:
+            bench = bench_of(model, results, seed, probe)
+            if not bench.made:
+                bench.make(framework)
+                print(f"reference: {model}, seed {seed}, {probe}", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, type=Path, help="The page to write.")
-    parser.add_argument("--models", nargs="+", default=["numpy", "rtdetr"], help="Where to plant.")
+    parser.add_argument("what", choices=["torch", "jittor", "numpy", "page"], help="A framework, or the page.")
+    parser.add_argument("--models", nargs="+", default=None, choices=MODELS, help="Where to plant; everywhere.")
+    parser.add_argument("--only", default="", help="A part of the names of the mistakes to plant, again if need be.")
+    parser.add_argument("--clean", action="store_true", help="Run the clean pairs and plant nothing.")
+    parser.add_argument("--results", type=Path, default=ROOT / "results/faults", help="Folder of all results.")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/faults.md", help="The page to write.")
     args = parser.parse_args()
-    rows, controls, found, planted = [], [], 0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        for model in args.models:
-            bench = Bench(model, Path(folder) / model)
-            alarms = [r["rung"] for r in bench.climb(bench.framework)["rungs"] if r["verdict"] == "fail"]
-            controls.append(f"{model}: {'no false alarm' if not alarms else f'rungs {alarms} fail'}")
-            for fault in (fault for fault in FAULTS if model in fault.models):
-                planted += 1
-                try:
-                    rung, named = judge(bench.climb(fault.plant(bench.framework)), fault)
-                except Exception as error:  # a mistake may also end the second framework: seen, but by no rung
-                    rung, named = None, f"the run ends: {type(error).__name__}: {error}"
-                caught = "yes" if rung is not None and named else "yes, cause not named" if rung is not None else "no"
-                found += caught == "yes"
-                cell = named.replace("|", "/")[:110]
-                rows.append(f"| {fault.name} | {model} | {'' if rung is None else rung} | {cell} | {caught} |")
-                print(rows[-1], flush=True)
-    left = [fault.name for fault in FAULTS if not set(fault.models) & set(args.models)]
-    lines = [HEAD, f"Planted in: {', '.join(args.models)}. Not planted here: {', '.join(left) or 'none'}.\n"]
-    lines += [f"Caught with the cause named: {found} of {planted}. Controls: {'; '.join(controls)}.\n"]
-    lines += ["| fault | model | rung | named cause | caught |", "|---|---|---|---|---|", *rows]
-    write_text(args.out, "\n".join(lines) + "\n")
+    models = args.models or (["numpy"] if args.what == "numpy" else list(MODELS))
+    if args.what == "page":
+        write_page(args.out, args.results, FAULTS, [(model, seed) for model in MODELS for seed in SEEDS])
+        return 0
+    if args.what in ("torch", "numpy"):
+        make_references(args.what, models, args.results)
+    if args.what != "torch":
+        run_clean(args.what, models, args.results) if args.clean else plant_all(
+            args.what, models, args.results, args.only
+        )
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # Jittor's own end takes seconds

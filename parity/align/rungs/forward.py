@@ -18,7 +18,6 @@ def forward(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None, l
     Layers arrive in one order in both frameworks, so the first divergence is where the rung fails.
     """
     rung, queries = Rung(3, "forward, layer by layer"), match_queries(first.eval, second.eval)
-    judge_queries(rung, queries)
     checks = check_modules(first.eval.part("layer/"), second.eval.part("layer/"), queries)
     recorded = [float_modules(probe) for probe in (first, second)]
     for side, other, framework in ((0, 1, first.framework), (1, 0, second.framework)):
@@ -37,6 +36,7 @@ def forward(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None, l
         found = divergence["difference"]
         told = f"first divergence: {divergence['module']} ({divergence['hint']})"
         rung.number(np.inf, 0, "first divergence", f"{told}; {found['name']}: {found['first']} and {found['second']}")
+    judge_queries(rung, queries)  # after the cause: other queries only follow from it
     rung.tensors([d for check in checks for d in check.outputs], layer.limit, layer.peak, "layer")
     for check in checks:
         kind = TOLERANCES["module" if check.leaf else "block"]

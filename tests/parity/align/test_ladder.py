@@ -116,6 +116,18 @@ def test_the_broken_module_is_named_and_those_after_it_are_not(tmp_path):
     assert "first divergence: block.norm" in failures(alignment)[0]
 
 
+def test_the_broken_module_is_told_before_the_queries_that_it_exchanges(tmp_path):
+    def broken(arrays):
+        for name in ("layer/block.norm", "layer/block.norm@fed", "layer/block", "layer/block@fed"):
+            arrays[name] = arrays[name] * np.float32(1.01)
+        arrays["output/topk_ind"] = np.array([[0, 2, 1], [0, 1, 2]])
+
+    alignment = judged(tmp_path, eval=broken)
+    assert "first divergence: block.norm" in failures(alignment)[0]
+    listed = next(rung for rung in alignment["rungs"] if rung["rung"] == 3)["details"]["failures"]
+    assert any("queries picked in another order" in line for line in listed)
+
+
 def test_a_difference_between_modules_blames_the_module_around_it(tmp_path):
     def broken(arrays):
         for name in ("layer/block", "layer/block@fed"):

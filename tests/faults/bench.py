@@ -1,0 +1,152 @@
+"""Runs so small that a probe takes seconds: one for every model, and one for the NumPy stand-in.
+
+They are the tiny variants, narrower, with whatever a mistake needs to be seen: groups with other rates and decay,
+frozen stages, dropout, accumulated batches, an average. The first framework's probe is made once and reused.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from small_run import make_dataset, make_run
+
+from parity import cli
+from parity.align.files import Probe
+from parity.align.ladder import climb
+from parity.config.models import model_config
+from parity.config.run import load_run
+from parity.files import read_json, write_json
+from parity.framework import Framework
+from parity.weights import formats
+from parity.weights.initialize import initialize
+
+# Optimiser steps from given states, and steps of training. One step shows what is wrong in the forward pass, losses,
+# the detections or one update; five are what rung 6 wants; the first framework keeps states before three of the four.
+PROBES = {"one step": (1, 0), "steps": (5, 0), "whole": (5, 4)}
+NORMS = "^(?=.*(?:encoder|decoder))(?=.*(?:norm|bias)).*$"
+TRAINED = {"epochs": 2, "batch_size": 2, "eval_every": 1, "multi_scale": [], "augment": {"kind": "rtdetr", "flip": 0.5}}
+COSINE = {"kind": "cosine", "warmup_steps": 3, "warmup_factor": 0.1, "final_factor": 0.1}
+AVERAGE = {"decay": 0.9, "warmups": 5}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "rtdetr": {
+        "options": {
+            **{"num_queries": 20, "num_denoising": 12, "hidden_dim": 32, "decoder_hidden_dim": 32, "base_width": 8},
+            **{"decoder_layers": 2, "csp_blocks": 1, "freeze_at": 0},
+        },
+        "groups": [{"pattern": NORMS, "weight_decay": 0.0}, {"pattern": "backbone", "lr": 1e-4}],
+        "train": {"clip_norm": 0.1, "ema": AVERAGE},
+    },
+    "detr": {
+        "options": {"base_width": 8, "hidden_dim": 32, "ffn": 64, "num_queries": 10, "dropout": 0.1, "heads": 4},
+        "groups": [{"pattern": "backbone", "lr": 5e-5}],
+        "train": {"clip_norm": 0.1},
+    },
+    "gfocalv2": {
+        "options": {
+            **{"base_width": 8, "fpn_channels": 16, "head_channels": 16, "norm_groups": 8, "reg_channels": 16},
+            **{"norm_eval": True, "frozen_stages": 1},
+        },
+        "groups": [],
+        "train": {"clip_norm": 1.0},
+    },
+    "nanodet": {
+        "options": {"stage_channels": [8, 16, 32, 64], "channels": 16, "aux_groups": 8, "detach_epoch": 1},
+        "groups": [],
+        "train": {"epochs": 3, "accumulate": 2, "clip_norm": 0.5, "ema": AVERAGE | {"offset": 1, "integers": True}},
+    },
+}
+LIKELY = {  # biases of the class scores, raised so that detectors with a threshold detect something untrained
+    "gfocalv2": ("bbox_head.gfl_cls.bias",),
+    "nanodet": tuple(f"head.gfl_cls.{level}.bias" for level in range(4)),
+}
+
+
+class Bench:
+    """One model with one seed in `folder`: its configuration, its weights and the first framework's probe.
+
+    probe: a key of PROBES
+    """
+
+    def __init__(self, model: str, folder: Path, seed: int = 3, probe: str = "whole"):
+        self.model, self.folder, self.seed, self.settings = model, folder, seed, PROBES[probe]
+
+    @property
+    def reference(self) -> Probe:
+        return Probe(self.folder / "first")
+
+    @property
+    def made(self) -> bool:
+        return (self.folder / "first/probe.json").exists()
+
+    def make(self, first: type[Framework]) -> "Bench":
+        """Write configuration, weights and the first framework's probe."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data, weights = self.folder / "data", self.folder / "init.safetensors"
+        if not (data / "manifest.json").exists():
+            make_dataset(data, train=8, val=2) if self.model == "numpy" else make_objects(data)
+        run = make_stand_in(data, weights) if self.model == "numpy" else make_model(self.model, data, weights)
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(run | {"seed": self.seed, "framework": first.name}))
+        settings, whole = load_run(self.folder / "run.yaml"), first("cpu", 1)
+        whole.build(settings.model, settings.options)
+        if self.model == "numpy":
+            arrays = {"box.weight": np.full(4, 0.3, np.float32), "score.weight": np.float32([0.2, 0.1])}
+            arrays["norm.running_mean"] = np.full(2, 0.1, np.float32)
+        else:
+            arrays = initialize(settings.model, whole.tensors(), self.seed, settings.options)
+        for name in LIKELY.get(self.model, ()):
+            arrays[name] = arrays[name] * 0 + np.float32(-0.5)
+        formats.write(weights, arrays)
+        self.probe(first, self.folder / "first")
+        return self
+
+    def probe(self, framework: type[Framework], out: Path, *more: str) -> Probe:
+        """Run the verb `probe`. Raises RuntimeError where it ends with an error."""
+        config = self.folder / f"run.{framework.name}.yaml"
+        run = yaml.safe_load((self.folder / "run.yaml").read_text())
+        config.write_text(yaml.safe_dump(run | {"framework": framework.name}))
+        arguments = ["--config", config, "--weights", self.folder / "init.safetensors", "--out", out]
+        arguments += ["--steps", self.settings[0], "--trajectory", self.settings[1], *more]
+        status = cli.main(framework, ["probe", *map(str, arguments)])
+        if status:
+            raise RuntimeError(f"probe ended with {status}")
+        return Probe(out)
+
+    def climb(self, framework: type[Framework]) -> dict[str, Any]:
+        """alignment.json of the first framework and this one."""
+        with tempfile.TemporaryDirectory() as out:
+            return climb(self.reference, self.probe(framework, Path(out), "--reference", str(self.folder / "first")))
+
+
+def make_objects(root: Path) -> None:
+    """The images of `make_dataset`, two to four boxes of other sizes and classes in each."""
+    make_dataset(root, train=8, val=2)
+    rng = np.random.default_rng(1)
+    for split in ("train", "val"):
+        file = root / f"annotations/{split}.json"
+        document = read_json(file)
+        document["annotations"] = []
+        for image in document["images"]:
+            for _ in range(int(rng.integers(2, 5))):
+                x, y, w, h = (float(v) for v in (*rng.uniform(1, 18, 2), *rng.uniform(6, 13, 2)))
+                about = {"id": len(document["annotations"]) + 1, "image_id": image["id"], "iscrowd": 0}
+                about |= {"category_id": int(rng.integers(1, 3)), "bbox": [x, y, w, h], "area": w * h}
+                document["annotations"].append(about)
+        write_json(file, document)
+
+
+def make_stand_in(data: Path, weights: Path) -> dict[str, Any]:
+    """The configuration of the NumPy stand-in's run."""
+    run = make_run(data, weights)
+    return run | {"train": run["train"] | {"accumulate": 2, "batch_size": 2}}
+
+
+def make_model(model: str, data: Path, weights: Path) -> dict[str, Any]:
+    """The configuration of one model's run: images of 64 pixels, two epochs of four batches of two images."""
+    changes = OVERRIDES[model]
+    classes = 3 if model == "detr" else 2  # DETR's classes are category ids, 1 and 2 here
+    plain = model_config(model, "tiny", classes, changes["options"]).plain()
+    train = plain["train"] | TRAINED | {"schedule": COSINE} | changes["train"]
+    run = make_run(data, weights, "torch") | {k: plain[k] for k in ("model", "variant", "label_space", "options")}
+    return run | {"groups": changes["groups"], "train": train, "preprocess": plain["preprocess"] | {"size": 64}}

@@ -1,0 +1,79 @@
+"""The page docs/faults.md: what was planted, which rung saw it, what was named, and what was not seen."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from catalogue import REASONS
+from planting import Fault
+
+from parity.files import read_json, write_text
+
+HEAD = """# Planted faults
+
+Made by `make faults` (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks, never
+in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
+`tests/faults/*_faults.py` hold the mistakes. The first framework is PyTorch and the second is Jittor with the mistake,
+on the tiny variants made narrower: images of 64 pixels, two in a batch, four steps of training
+(`tests/faults/bench.py`). "numpy" is the stand-in framework of the tests on both sides. Every mistake goes through the
+whole ladder.
+
+The rung is the lowest one that fails. The cause is named where the ladder's message holds the module, the parameter or
+the key that is wrong. The message shown is the one that names it, with its rung in front if that is a higher one.
+"""
+
+
+def judge(found: dict[str, Any], fault: Fault) -> tuple[int | None, str]:
+    """The lowest rung that fails (None: none does), and the message that names the cause ("": none does)."""
+    rungs = found["failing"]
+    lines = [(rung["rung"], rung["where"]) for rung in rungs]  # what a report shows first
+    lines += [(rung["rung"], place) for rung in rungs for place in rung["failures"]]
+    number, named = next(((n, line) for n, line in lines if any(part in line for part in fault.named)), (None, ""))
+    lowest = rungs[0]["rung"] if rungs else None
+    return lowest, named if number in (None, lowest) else f"rung {number}: {named}"
+
+
+def write_page(out: Path, results: Path, faults: list[Fault], pairs: list[tuple[str, int]]) -> None:
+    """Write the page from the results that are there; what has none is listed as not run."""
+    rows, missed, waiting, counts = [], [], [], Counter()
+    caught: dict[str, bool] = {}
+    known = [read_json(file) for file in sorted(results.glob("*/*/*.json"))]
+    found = {(f["fault"], f["model"]): f for f in known if "fault" in f}
+    for fault in faults:
+        for model in fault.models:
+            result = found.get((fault.name, model))
+            if result is None:
+                waiting.append(f"{fault.name} ({model})")
+                continue
+            rung, named = judge(result, fault)
+            verdict = "yes" if rung is not None and named else "cause not named" if rung is not None else "no"
+            shown = named or (result["failing"][0]["where"] if result["failing"] else result.get("ends", ""))
+            cells = (fault.name, result["framework"], model, "" if rung is None else rung, cut(shown), verdict)
+            rows.append("| " + " | ".join(map(str, cells)) + " |")
+            counts[verdict] += 1
+            caught[fault.name] = caught.get(fault.name, True) and verdict == "yes"
+            if verdict != "yes":
+                reason = REASONS.get((fault.name, model), REASONS.get(fault.name, "not explained"))
+                missed.append(f"- {fault.name} ({model}), {verdict}: {reason}")
+    clean = [f for f in known if "clean" in f and (f["model"], f["clean"]) in pairs]
+    alarms = [f"{f['model']} seed {f['clean']}: {f['failing'][0]['where']}" for f in clean if f["failing"]]
+    lines = [HEAD]
+    lines += [
+        f"**{sum(caught.values())} of {len(caught)} mistakes caught with the cause named wherever they were planted**"
+        f" ({len(rows)} plantings: {counts['yes']} with the cause named, {counts['cause not named']} without,"
+        f" {counts['no']} not caught).\n"
+    ]
+    lines += [
+        f"Clean pairs, PyTorch and Jittor, {len(clean)} of {len(pairs)} run (five seeds of each model):"
+        f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.\n"
+    ]
+    lines += [f"Not run: {'; '.join(waiting) or 'none'}.\n"]
+    lines += ["| fault | framework | model | rung | named cause | caught |", "|---|---|---|---|---|---|", *rows]
+    lines += ["\n## What is not caught, and why\n", *(missed or ["Nothing."])]
+    write_text(out, "\n".join(lines) + "\n")
+
+
+def cut(text: str, length: int = 140) -> str:
+    """A message as one cell of a table."""
+    text = text.replace("|", "/").replace("\n", " ")
+    return text if len(text) <= length else text[: length - 1] + "…"
