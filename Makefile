@@ -61,9 +61,10 @@ lint: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/run_tests.py lint
 
 faults: envs
-	.venvs/torch/bin/python tests/faults/plant.py torch
+	.venvs/torch/bin/python tests/faults/plant.py torch --references
 	.venvs/jittor/bin/python tests/faults/plant.py jittor
 	.venvs/jittor/bin/python tests/faults/plant.py jittor --clean
+	.venvs/torch/bin/python tests/faults/plant.py torch
 	$(WORKFLOW)/python tests/faults/plant.py numpy
 	$(WORKFLOW)/python tests/faults/plant.py page --out docs/faults.md
 

@@ -11,12 +11,15 @@ from parity.files import read_json, write_text
 
 HEAD = """# Planted faults
 
-Made by `make faults` (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks, never
-in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
+Made by `make faults` (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks,
+never in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
 `tests/faults/*_faults.py` hold the mistakes. The first framework is PyTorch and the second is Jittor with the mistake,
 on the tiny variants made narrower: images of 64 pixels, two in a batch, four steps of training
-(`tests/faults/bench.py`). "numpy" is the stand-in framework of the tests on both sides. Every mistake goes through the
-whole ladder.
+(`tests/faults/bench.py`). Mistakes that need nothing but the interface `parity.framework.Framework` are planted in
+PyTorch too, then with PyTorch on both sides; "numpy" is the stand-in framework of the tests, likewise. A mistake is
+given as much of the ladder as it needs: one training step where it is in the forward pass, the losses, the detections
+or one update; five steps where the gradients of several batches decide; the whole ladder where steps of the training
+do. The clean pairs climb the whole ladder.
 
 The rung is the lowest one that fails. The cause is named where the ladder's message holds the module, the parameter or
 the key that is wrong. The message shown is the one that names it, with its rung in front if that is a higher one.
@@ -38,23 +41,23 @@ def write_page(out: Path, results: Path, faults: list[Fault], pairs: list[tuple[
     rows, missed, waiting, counts = [], [], [], Counter()
     caught: dict[str, bool] = {}
     known = [read_json(file) for file in sorted(results.glob("*/*/*.json"))]
-    found = {(f["fault"], f["model"]): f for f in known if "fault" in f}
+    found = {(f["fault"], f["framework"], f["model"]): f for f in known if "fault" in f}
     for fault in faults:
-        for model in fault.models:
-            result = found.get((fault.name, model))
+        for framework, model in [(f, m) for f in ("jittor", "torch", "numpy") for m in fault.planted_in(f)]:
+            result = found.get((fault.name, framework, model))
             if result is None:
-                waiting.append(f"{fault.name} ({model})")
+                waiting.append(f"{fault.name} ({framework}, {model})")
                 continue
             rung, named = judge(result, fault)
             verdict = "yes" if rung is not None and named else "cause not named" if rung is not None else "no"
             shown = named or (result["failing"][0]["where"] if result["failing"] else result.get("ends", ""))
-            cells = (fault.name, result["framework"], model, "" if rung is None else rung, cut(shown), verdict)
+            cells = (fault.name, framework, model, "" if rung is None else rung, cut(shown), verdict)
             rows.append("| " + " | ".join(map(str, cells)) + " |")
             counts[verdict] += 1
             caught[fault.name] = caught.get(fault.name, True) and verdict == "yes"
             if verdict != "yes":
                 reason = REASONS.get((fault.name, model), REASONS.get(fault.name, "not explained"))
-                missed.append(f"- {fault.name} ({model}), {verdict}: {reason}")
+                missed.append(f"- {fault.name} ({framework}, {model}), {verdict}: {reason}")
     clean = [f for f in known if "clean" in f and (f["model"], f["clean"]) in pairs]
     alarms = [f"{f['model']} seed {f['clean']}: {f['failing'][0]['where']}" for f in clean if f["failing"]]
     lines = [HEAD]

@@ -1,8 +1,9 @@
 """Plant every mistake of the catalogue and write down which rung of the ladder sees it.
 
-    python tests/faults/plant.py torch              # the first framework's probes of every model and seed
-    python tests/faults/plant.py jittor [--clean]   # every mistake in Jittor; or clean runs, five seeds of each model
-    python tests/faults/plant.py numpy [--clean]    # the same for the stand-in, which needs no framework
+    python tests/faults/plant.py torch --references  # the first framework's probes of every model and seed
+    python tests/faults/plant.py jittor [--clean]    # every mistake in Jittor; or clean runs, five seeds of each model
+    python tests/faults/plant.py torch               # in PyTorch the mistakes that every framework can have
+    python tests/faults/plant.py numpy [--clean]     # the same for the stand-in, which needs no framework
     python tests/faults/plant.py page --out docs/faults.md
 
 `make faults` runs all of them, each in the environment of its framework. The result of every mistake is a file under
@@ -83,7 +84,7 @@ def plant_all(name: str, models: list[str], results: Path, only: str) -> None:
         for fault in FAULTS:
             bench = bench_of(model, results, probe=fault.probe)
             file = results / model / name / f"{slug(fault.name)}.json"
-            if model not in fault.models or only not in fault.name or (file.exists() and not only):
+            if model not in fault.planted_in(name) or only not in fault.name or (file.exists() and not only):
                 continue
             start = time.monotonic()
             found = plant(bench, framework, fault)
@@ -124,9 +125,10 @@ def make_references(name: str, models: list[str], results: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["torch", "jittor", "numpy", "page"], help="A framework, or the page.")
+    parser.add_argument("what", choices=["torch", "jittor", "numpy", "page"], help="Who is wrong, or the page.")
     parser.add_argument("--models", nargs="+", default=None, choices=MODELS, help="Where to plant; everywhere.")
     parser.add_argument("--only", default="", help="A part of the names of the mistakes to plant, again if need be.")
+    parser.add_argument("--references", action="store_true", help="Probe with the first framework and plant nothing.")
     parser.add_argument("--clean", action="store_true", help="Run the clean pairs and plant nothing.")
     parser.add_argument("--results", type=Path, default=ROOT / "results/faults", help="Folder of all results.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/faults.md", help="The page to write.")
@@ -135,12 +137,12 @@ def main() -> int:
     if args.what == "page":
         write_page(args.out, args.results, FAULTS, [(model, seed) for model in MODELS for seed in SEEDS])
         return 0
-    if args.what in ("torch", "numpy"):
+    if args.references or args.what == "numpy":
         make_references(args.what, models, args.results)
-    if args.what != "torch":
-        run_clean(args.what, models, args.results) if args.clean else plant_all(
-            args.what, models, args.results, args.only
-        )
+    if args.clean:
+        run_clean(args.what, models, args.results)
+    elif not args.references:
+        plant_all(args.what, models, args.results, args.only)
     return 0
 
 

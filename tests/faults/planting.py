@@ -40,6 +40,18 @@ class Fault:
     models: tuple[str, ...]
     probe: str = "one step"
 
+    @property
+    def anywhere(self) -> bool:
+        """Whether it is planted by way of the interface `Framework` alone, so that every framework can have it."""
+        return getattr(self.plant, "anywhere", False)
+
+    def planted_in(self, framework: str) -> tuple[str, ...]:
+        """The models where it is planted in that framework: all in Jittor; in PyTorch one, if it can have it."""
+        if framework == "numpy":
+            return tuple(model for model in self.models if model == "numpy")
+        models = tuple(model for model in self.models if model != "numpy")
+        return models if framework == "jittor" else models[:1] if self.anywhere else ()
+
 
 def method(name: str, body: Callable[..., Any]) -> Plant:
     """Replace a method of the `Framework`; `body` is called with the original, the framework and the arguments."""
@@ -51,6 +63,7 @@ def method(name: str, body: Callable[..., Any]) -> Plant:
 
         yield type("Mistaken", (base,), {name: call, "__module__": base.__module__})
 
+    plant.anywhere = True
     return plant
 
 
@@ -115,7 +128,7 @@ def built(change: Callable[[Any], None]) -> Plant:
         original(*args)
         change(self.model)
 
-    return method("build", build)
+    return together(method("build", build))
 
 
 def altered(name: str, line: str, body: Callable[..., Any]) -> Plant:
