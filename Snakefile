@@ -15,7 +15,7 @@ min_version("9.0")
 DEFAULTS = Path("config/config.yaml")
 
 
-# Of the working directory, else of the checkout: with `--directory` the two differ.
+# The working directory's file, or the checkout's where there is none: with `--directory` the two places differ.
 configfile: str(DEFAULTS if DEFAULTS.exists() else Path(workflow.current_basedir) / DEFAULTS)
 
 

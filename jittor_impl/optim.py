@@ -91,7 +91,7 @@ class Optimizer:
         return [parameter, *self.moments[name]]
 
     def settings(self) -> dict[str, Any]:
-        """What `Framework.optimizer_settings` returns."""
+        """The optimiser's settings as they are now; see `Framework.optimizer_settings`."""
         options = {"betas": list(self.betas), "eps": self.eps} if self.kind == "AdamW" else {"momentum": self.momentum}
         groups = [
             {"names": list(group.names), "lr": lr, "weight_decay": group.weight_decay, **options}

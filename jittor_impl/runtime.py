@@ -110,7 +110,7 @@ def warm(home: Path = HOME, flags: str = "") -> None:
 
 
 def onednn_version() -> str:
-    """Of the library that Jittor's convolutions and products run in, as the library itself says."""
+    """The version of oneDNN, which computes Jittor's convolutions and products, as the library itself says."""
 
     class Version(ctypes.Structure):
         _fields_ = [(part, ctypes.c_int) for part in ("major", "minor", "patch")]
@@ -122,7 +122,7 @@ def onednn_version() -> str:
 
 
 def compiler_version() -> str:
-    """Of the compiler that Jittor's kernels go through, e.g. "g++ 12.2.0"."""
+    """The version of the compiler that Jittor uses, e.g. "g++ 12.2.0"."""
     run = subprocess.run([jt.flags.cc_path, "-dumpfullversion"], capture_output=True, text=True)
     return f"{jt.compiler.cc_type} {run.stdout.strip()}"
 
@@ -130,7 +130,7 @@ def compiler_version() -> str:
 def _again() -> None:
     """Start this process anew, as Jittor asks when it finds its helper library compiled for another path or compiler.
 
-    Left alone, the process would end with exit code 0 and no work done.
+    Otherwise the process would end with exit code 0 and no work done.
     """
     tried = int(os.environ.get(TRIED, "0"))
     if tried >= 3:

@@ -1,6 +1,6 @@
 """Named arrays in `.npz` files, guarded: no objects, no size without bound.
 
-Apart from `files.py`, which has to work where NumPy is not installed.
+This is not part of `files.py`, because that has to work where NumPy is not installed.
 """
 
 import zipfile

@@ -27,7 +27,7 @@ VERBS = {  # verb: (module, one sentence)
     "detect": ("parity.detect.detect", "Detect objects on your own images, drawn and as COCO results."),
     "profile": ("parity.measure.profile", "Measure latency, training step time and memory, alone on the machine."),
 }
-# What a disk or a directory says to any program; everything else an operating system answers is a bug of ours.
+# Errors of a disk or a directory, which any program can meet. Any other OSError is a bug of this project.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

@@ -14,7 +14,7 @@ CHOICE = "cc_path"  # the variable by which Jittor is told another compiler
 def lacking() -> str | None:
     """One line that says what is missing for Jittor's compiler, None where nothing is.
 
-    The compiler is `$cc_path`, else the g++ on PATH; Jittor looks in the same places.
+    The compiler is `$cc_path` if that is set, otherwise the g++ on PATH. Jittor looks in the same places.
     """
     wanted = os.environ.get(CHOICE) or "g++"
     if shutil.which(wanted) is None:

@@ -49,7 +49,7 @@ def sync(path: str | os.PathLike) -> None:
 
 
 def sweep(folder: str | os.PathLike) -> None:
-    """Remove what writers that were killed left half-written in a folder. Only for who holds its lock."""
+    """Remove half-written files of writers that were killed. The caller must hold the lock of the folder."""
     for path in Path(folder).glob(".*"):
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)

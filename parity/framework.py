@@ -1,4 +1,4 @@
-"""What a framework has to offer so that `parity` can train, evaluate, trace and profile with it.
+"""The interface of a framework: everything that `parity` needs to train, evaluate, trace and profile with it.
 
 `torch_impl/framework.py` and `jittor_impl/framework.py` are the two implementations. A third framework is a package
 with a `Framework` subclass and a `__main__.py` of one line, `sys.exit(parity.cli.main(MyFramework))`; nothing else in
@@ -71,7 +71,7 @@ class Group:
 
 @dataclass
 class StepResult:
-    """What one forward and backward pass reports: `losses` by official component name, `total` what was differentiated.
+    """One forward and backward pass: `losses` by official component name; `total`, which was differentiated.
 
     `extras` (only when asked for): contract arrays such as `output/pred_logits`, `match/main/img0/src`, `topk_ind`.
     """
@@ -148,7 +148,7 @@ class Framework(ABC):
 
     @abstractmethod
     def optimizer_settings(self) -> dict[str, Any]:
-        """What the optimiser holds now, read back from it and not from what it was made with.
+        """The settings that the optimiser has now, read back from the optimiser itself.
 
         kind; groups, each with names, lr and weight_decay, and betas and eps or momentum; clip_norm. `lr` and
         `clip_norm` are those of the latest step.

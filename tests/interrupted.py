@@ -132,7 +132,7 @@ def outcome(out: Path) -> dict[str, Any]:
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """What is not the same in two outcomes: names of files, and the first value of the metrics."""
+    """The differences of two outcomes: names of files, and the first value of the metrics."""
     from parity.files import leaves
 
     found = [key for key in {**first, **second} if key != "metrics" and first.get(key) != second.get(key)]

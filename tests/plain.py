@@ -1,8 +1,8 @@
-"""What dense detectors compute, written as plain loops over single boxes: the references of both frameworks' tests."""
+"""The computations of dense detectors as plain loops over single boxes: references for both frameworks' tests."""
 
 
 def iou(a, b) -> float:
-    """Of two xyxy boxes; 0 if neither has an area."""
+    """The value for two xyxy boxes; 0 if neither has an area."""
     a, b = [float(x) for x in a], [float(x) for x in b]
     w = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     h = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -35,12 +35,12 @@ def test_twins_have_the_same_files():
 
 @pytest.mark.parametrize("name", sorted(set(models("torch")) & set(models("jittor"))))
 def test_a_twin_has_everything_in_the_same_order(name):
-    """What PyTorch brings along and Jittor lacks stands in the Jittor file in addition."""
+    """The Jittor file may hold more: it adds what PyTorch has and Jittor lacks."""
     original, twin = outline(models("torch")[name]), outline(models("jittor")[name])
     assert [entry for entry in twin if entry in original] == original
 
 
-# What both packages have beside the models. `framework.py` holds one class, which each names after itself.
+# Files that both packages have beside the models. `framework.py` holds one class, which each names after itself.
 SHARED = sorted({path.name for path in (ROOT / "torch_impl").glob("*.py")})
 OWN = {  # functions that take other arguments, and why
     "optim.py": {"Optimizer.step"},  # PyTorch keeps a gradient with its parameter, Jittor hands the gradients over
@@ -91,7 +91,7 @@ def test_functions_of_twins_take_the_same_arguments(name):
 
 
 def test_functions_beside_the_models_take_the_same_arguments():
-    """What may differ, beside what is left out for the models, stands in OWN with its reason."""
+    """Signatures agree; the exceptions are listed in OWN with their reasons."""
     compared = {
         name: assert_same_arguments(ROOT / "torch_impl" / name, ROOT / "jittor_impl" / name, OWN.get(name, set()))
         for name in SHARED

@@ -82,7 +82,7 @@ class Optimizer:
             self.used = False
 
     def settings(self) -> dict[str, Any]:
-        """What `Framework.optimizer_settings` returns."""
+        """The optimiser's settings as they are now; see `Framework.optimizer_settings`."""
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         groups = []
         for group in self.torch.param_groups:

@@ -1,4 +1,4 @@
-"""What GFocalV2 and NanoDet-Plus share: boxes as distributions over distances, and their losses (GFL, Li et al., 2020).
+"""Shared by GFocalV2 and NanoDet-Plus: boxes as distributions over distances, and their losses (GFL, Li et al., 2020).
 
 Distances are those from a point to the left, top, right and bottom side of a box, in the unit of the caller.
 """

@@ -37,7 +37,7 @@ class Difference:
         return self.ratio <= 1
 
     def record(self) -> dict[str, Any]:
-        """As JSON; what is not finite becomes text."""
+        """The difference as JSON; a number that is not finite becomes text."""
         return {k: str(v) if isinstance(v, float) and not np.isfinite(v) else v for k, v in asdict(self).items()}
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def _ratio(value: float, unit: float) -> float:
 def zero_gradients(
     first: dict[str, np.ndarray], second: dict[str, np.ndarray], limit: float
 ) -> tuple[set[str], list[str]]:
-    """Names of gradients that are zero but for rounding in both frameworks, and of those that are so in one only.
+    """Names of gradients that are zero, apart from rounding, in both frameworks, and of those that are in one only.
 
     Zero means a norm below `limit` times the largest norm of the model. A gradient that is small on one side and not
     clearly larger on the other (tenfold) is near the limit and counts as zero in neither list.

@@ -1,4 +1,4 @@
-"""Where two networks begin to differ: the module that is to blame, told apart from those that only pass it on."""
+"""The place where two networks begin to differ: the module that causes it, not those that only pass it on."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ HINTS = {
 
 
 def kind_of(path: str, tensors: Mapping[str, str], paths: list[str]) -> str:
-    """What a module is, judged by the names and shapes of its own tensors; a key of HINTS.
+    """The kind of a module, judged by the names and shapes of its own tensors; a key of HINTS.
 
     `tensors` maps a name to `<kind> [<shape>]`, as probe.json does; `paths` are all modules that were recorded.
     """
@@ -160,7 +160,7 @@ def _picked_when_fed(
 
 
 def _closest(name: str, a: np.ndarray, b: np.ndarray, queries: Queries | None, tolerance) -> Difference | None:
-    """Of a fed module: as it is, or reordered if the module picks queries itself."""
+    """The difference of a fed module's outputs: as they are, or reordered if the module picks queries itself."""
     plain = compare(name, a, b, tolerance)
     pair = queries.pair(a, b) if queries and not plain.ok else None
     return min(plain, compare(name, *pair, tolerance), key=lambda d: d.ratio) if pair else plain

@@ -138,7 +138,7 @@ def postponed(alignment: dict[str, Any]) -> bool:
 
 
 def failures(alignment: dict[str, Any]) -> list[str]:
-    """What failed and what is incomplete, in words: the rung and the place. Empty where training may start."""
+    """The failed and the incomplete rungs, in words, with the place. Empty where training may start."""
     words = {FAIL: "fails", INCOMPLETE: "is incomplete"}
     found = sorted((r for r in alignment["rungs"] if r["verdict"] in words), key=lambda r: r["verdict"] == INCOMPLETE)
     return [f"rung {r['rung']} ({r['name']}) {words[r['verdict']]}: {r['where']}" for r in found]

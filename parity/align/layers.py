@@ -1,7 +1,7 @@
-"""What a framework records of the modules inside a model: names for what they are given and give, and feeding.
+"""Recording the modules inside a model: names for their inputs and outputs, and feeding them other inputs.
 
-A framework brings the hook that is called after every module, and says what a tensor is, how one is kept and how one
-is made of an array. The rest is here. `Framework.record_layers` describes the names.
+A framework supplies a hook that is called after every module. It also says what a tensor is, how to store one and how
+to make one from an array. The rest is here. `Framework.record_layers` describes the names.
 """
 
 from collections import Counter

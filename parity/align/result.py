@@ -1,4 +1,4 @@
-"""What one rung of the ladder found, and how much it compared."""
+"""The result of one rung of the ladder: its findings, and how much it compared."""
 
 import math
 from collections.abc import Iterable
@@ -103,7 +103,7 @@ class Rung:
         return self
 
     def record(self) -> dict[str, Any]:
-        """As JSON."""
+        """The result as JSON."""
         if self.verdict == INCOMPLETE:
             short = (
                 []
@@ -116,6 +116,6 @@ class Rung:
 
 
 def coverage(rung: dict[str, Any]) -> str:
-    """What a rung of alignment.json compared, in words: "326 of 326 modules, 2 of 2 images"."""
+    """How much a rung of alignment.json compared, in words: "326 of 326 modules, 2 of 2 images"."""
     expected, compared = rung.get("expected") or {}, rung.get("compared") or {}
     return ", ".join(f"{compared.get(unit, 0)} of {number} {unit}" for unit, number in expected.items())

@@ -1,4 +1,4 @@
-"""Weights to compare two frameworks with: the initial ones, moved a little off their special values.
+"""Weights for comparing two frameworks: the initial ones, changed a little so that none has a special value.
 
 Fresh weights are a poor test. The last layer of every box head is zero, so nothing reaches the layers before it;
 BatchNorm statistics are 0 and 1, so it does not matter whether they are used; and predicted boxes lie exactly on kinks

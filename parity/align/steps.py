@@ -1,4 +1,4 @@
-"""Optimiser steps for rungs 5 to 7: each from a state and with gradients that all who take part are given."""
+"""Optimiser steps for rungs 5 to 7. Every framework starts each step from the same state with the same gradients."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The first steps of the real training, for rungs 9 and 10: as they run, and again from states kept on the way."""
+"""The first steps of the real training, for rungs 9 and 10: the run itself, and steps from states kept from it."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

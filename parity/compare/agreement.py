@@ -1,4 +1,4 @@
-"""How far two lists of detections agree: each detection with its partner in the other list, and what has none."""
+"""How far two lists of detections agree: pairs of detections, and those without a partner in the other list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -210,7 +210,7 @@ def _compare(values: dict[str, Any], differ: Callable[[Any, Any, str, str], str]
 
 
 def _differ(a: Any, b: Any, first: str, second: str) -> str:
-    """What differs between two values, compared as JSON values, so that 1 equals 1.0; empty when nothing does."""
+    """The differences between two values, compared as JSON values, so that 1 equals 1.0; empty when there are none."""
     return _difference(a, b, first, second) if a != b else ""
 
 
@@ -240,7 +240,7 @@ SAME: dict[str, Callable[[Any, Any, str, str], str]] = {  # rows that are not co
 
 
 def _difference(a: Any, b: Any, first: str, second: str) -> str:
-    """What differs, leaf by leaf for objects and lists; long lists of leaves are cut."""
+    """The differences, leaf by leaf for objects and lists; long lists of leaves are cut."""
     left, right = dict(leaves(a)), dict(leaves(b))
     parts = []
     for key in dict.fromkeys([*left, *right]):

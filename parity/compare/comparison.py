@@ -2,7 +2,7 @@
 
 `comparison.json` is written by `workflow/scripts/collect.py` and only names files; paths in it are relative to the
 working directory. A file that is missing or broken does not stop the report: it becomes an entry of `problems`, and
-whatever needed it says "not recorded".
+the parts that needed it say "not recorded".
 """
 
 import json
@@ -79,7 +79,7 @@ class Run:
 
 @dataclass
 class Comparison:
-    """What `comparison.json` names, loaded.
+    """Load the files that `comparison.json` names.
 
     `profiles` maps a setting (torch, jittor, torch-compile, jittor-stock) to its measurements, merged over processes;
     `uncompiled` a setting that could not be measured because the model cannot be compiled, to the reason.

@@ -1,4 +1,4 @@
-"""What the numbers of a comparison say: audit, verdicts, same-weights differences. Computed once, used everywhere."""
+"""The findings of a comparison: audit, verdicts, same-weights differences. Computed once, used everywhere."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

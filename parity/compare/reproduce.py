@@ -16,7 +16,7 @@ SHOWN = 0.05  # detections below this score move no figure that anybody looks at
 
 
 def reproduce(annotations: Path, detections: Mapping[str, Path], published: Mapping[str, float | None]) -> dict:
-    """What `detections` (a file in COCO results format per framework) are worth on `annotations`.
+    """Evaluate `detections` (one file in COCO results format per framework) on `annotations`.
 
     Returns points: `frameworks` with the twelve metrics and the bootstrap interval of AP over images, `difference`
     between the first two frameworks with its interval, `agreement` of their detections, `images`, and `published`.

@@ -15,7 +15,7 @@ from parity.files import digest
 
 IDENTITY_KEYS = ("model", "variant", "options", "groups", "preprocess", "device", "threads", "precision")
 PROFILE_COLUMNS = {"stock", "compile", "compile_seconds"}  # what else is measured, after the frameworks themselves
-FETCHING = {"download", "archives"}  # how the data came here is no part of what it is
+FETCHING = {"download", "archives"}  # how the data was fetched is not part of its identity
 
 
 def _parts(resolved: ResolvedConfig, *more: str) -> Plain:

@@ -78,7 +78,7 @@ def _field(section: type[Section], path: tuple[int | str, ...]) -> FieldInfo | N
 
 
 def _expected(entries: list[dict[str, Any]], field: FieldInfo | None) -> str:
-    """What would have been right. Several entries are the alternatives of one value."""
+    """The values that are allowed. Several entries are the alternatives of one value."""
     entry, context = entries[0], entries[0].get("ctx") or {}
     match entry["type"]:
         case "literal_error":

@@ -1,4 +1,4 @@
-"""What a model is: its network's options, its input, its training; and the file that gives them by variant."""
+"""The configuration of a model: its network's options, its input, its training; and its file, by variant."""
 
 from typing import Any, Literal
 

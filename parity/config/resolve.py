@@ -1,4 +1,4 @@
-"""From the workflow's configuration to that of a model in it, with every value."""
+"""Derive the configuration of one model, with every value, from the workflow's configuration."""
 
 from parity.config import ids
 from parity.config.model import ModelConfig

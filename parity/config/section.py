@@ -1,8 +1,8 @@
-"""What all sections of the configuration share.
+"""Rules that hold for all sections of the configuration.
 
 A key that is not known is refused, at every depth. A value must have its type: 3 is no text and "yes" is no number.
-The one exception is text where no text can be meant: Snakemake passes `--config seeds=0,1,2` and every nested value as
-text, and YAML takes `1e-4` for text. It is read as the field's type.
+There is one exception: text in a field of another type is read as that type. Snakemake passes `--config seeds=0,1,2`
+and every nested value as text, and YAML takes `1e-4` for text.
 """
 
 from types import NoneType, UnionType

@@ -1,7 +1,7 @@
 """Unpacking zip and tar archives whose content is not trusted: files and folders below one folder, within bounds.
 
-Refused are absolute names, `..`, links, devices, encrypted members, and more files or bytes than were allowed. Bytes
-are counted while they are written, not as the archive announces them; a zip's CRCs are checked on the way.
+It refuses absolute names, `..`, links, devices, encrypted members, and more files or bytes than were allowed. Bytes
+are counted while they are written, because an archive may announce too few. A zip's CRCs are checked as well.
 """
 
 import stat
@@ -74,7 +74,7 @@ def _members(archive: Path) -> Iterator[Member]:
 
 
 def _place(archive: Path, name: str, prefix: str) -> PurePosixPath:
-    """Where a member goes, relative to the folder; folders above `prefix` give `.`"""
+    """The place of a member, relative to the folder; folders above `prefix` give `.`"""
     path, top = PurePosixPath(name), PurePosixPath(prefix)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise UserError(f"{archive}: {name!r} leaves the folder, refused")

@@ -2,8 +2,7 @@
 
 The chain and its probabilities are those of rtdetr_pytorch/configs/rtdetr/include/dataloader.yml; what each step draws
 and computes follows torchvision's `transforms.v2` on Pillow images. Images are uint8 [H, W, 3] RGB, boxes float32
-[n, 4] absolute xyxy, labels int64 [n]. Every function takes its randomness from the generator it is given and from
-nowhere else.
+[n, 4] absolute xyxy, labels int64 [n]. Every function takes its randomness only from the generator that it is given.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,7 @@
 | `gfocalv2` | multi-scale range, flip; what is not named is official | `keep_ratio` |
 | `nanodet` | one warp, colours; what is not named is official | `square` with `normalize: bgr` |
 
-A chain draws from the generator it is given and from nowhere else, and the loader's generator depends on
+A chain draws only from the generator that it is given, and the loader's generator depends on
 (seed, epoch, image id) alone. It finishes the sample with the preprocess, whose size it may change.
 """
 

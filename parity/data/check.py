@@ -1,8 +1,8 @@
-"""What is wrong with a dataset, and what is done about it: the problems, their effects, and the report of a check.
+"""The problems of a dataset, what is done about each of them, and the report of a check.
 
 `check_annotations` fills a report from an annotation document, `check_images` from the image files; `build` writes it
-beside the dataset as check.md (for people) and check.json. Nothing is repaired by guessing: what cannot be meant goes,
-and where it is not clear what was meant everything stops before hours of training do not.
+beside the dataset as check.md (for people) and check.json. Nothing is repaired by guessing. An entry that
+cannot be right is dropped. Where it is not clear what was meant, the check stops before hours of training are wasted.
 """
 
 from collections import Counter

@@ -222,7 +222,7 @@ def _annotations(
 
 
 def _reduced(entry: AnnotationEntry, crowd: int, path: Path, split: str, where: str, report: Report) -> AnnotationEntry:
-    """What a box detector and its evaluation read of an annotation."""
+    """Check the parts of an annotation that a box detector and its evaluation read."""
     box, area = entry["bbox"], entry.get("area", ...)
     if area is ... or not coco.is_number(area) or area < 0:
         if area is not ...:
@@ -268,7 +268,7 @@ def _totals(
     report: Report,
     since: int,
 ) -> None:
-    """What only all annotations together show."""
+    """Find the problems that only all annotations together show."""
     annotated = {entry["image_id"] for entry in kept}
     for identity, image in images.items():
         if identity not in annotated:

@@ -35,7 +35,7 @@ HEADERS = (
 
 @dataclass
 class Facts:
-    """What a look at one file gave: problems as (kind, message), and what images are compared by."""
+    """The result of checking one file: problems as (kind, message), and the values by which images are compared."""
 
     problems: list[tuple[str, str]] = field(default_factory=list)
     sha256: str = ""
@@ -92,12 +92,12 @@ def _whites(facts: list[Facts]) -> dict[str, int]:
 
 
 def _name(split: str, record: coco.ImageRecord) -> str:
-    """What a report calls an image: its place in the dataset folder."""
+    """The name of an image in a report: its place in the dataset folder."""
     return f"images/{split}/{record.file_name}"
 
 
 def _place(record: coco.ImageRecord) -> str:
-    """Where an image comes from, as far as the dataset folder knows."""
+    """The source file of an image, if the dataset folder knows it."""
     return str(record.path.resolve()) if record.path.is_symlink() else record.file_name
 
 
@@ -111,7 +111,7 @@ def _facts(root: Path, split: str, known: Looks) -> dict[int, Seen]:
 
 
 def _look(record: coco.ImageRecord, known: Looks) -> Facts:
-    """What is known of an image, or a look at it."""
+    """The stored result of an image's check; without one, the image is checked now."""
     if (found := known.get(record)) is not None:
         return Facts(**found | {"problems": [(kind, message) for kind, message in found["problems"]]})
     facts = look(record.path, record.width, record.height)

@@ -1,8 +1,8 @@
 """One mapping between class names and category ids for the whole dataset.
 
 A model learns the classes as train numbers them, and is judged by val's annotations. Where val numbers them otherwise,
-every detection would count as one of another class. So classes are matched by name: val takes train's ids, both list
-the same classes, and what contradicts itself stops.
+every detection would count as one of another class. So classes are matched by name: val takes train's ids, and both
+list the same classes. A contradiction ends in an error.
 """
 
 from collections.abc import Mapping

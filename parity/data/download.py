@@ -1,7 +1,7 @@
 """Download a file of known SHA-256: resumed after an interruption, verified, and in place only when it is whole.
 
-What has arrived waits beside the target as `.<name>.<digest>.part`; the next call, or the next attempt of this one,
-asks the server for the rest (HTTP Range) and starts over where the server does not know ranges.
+The bytes that have arrived are kept beside the target as `.<name>.<digest>.part`. The next call, or the next attempt
+of this one, asks the server for the rest (HTTP Range). It starts over where the server does not know ranges.
 
 The library pooch verifies digests too, but it begins a broken download anew, which hurts with archives of 19 GB.
 """

@@ -1,4 +1,4 @@
-"""What stands in an annotation file in COCO's format, and in a file of results, as JSON has it."""
+"""The entries of an annotation file in COCO's format and of a file of results, as they are in JSON."""
 
 from typing import Any, TypedDict
 

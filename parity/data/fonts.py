@@ -1,7 +1,7 @@
-"""A font that can write the names of classes: matplotlib's own, else an installed one, else the classes' numbers.
+"""A font that can write the names of classes: matplotlib's own or an installed one. Without one, numbers are written.
 
 DejaVu Sans comes with matplotlib and writes Latin, Greek and Cyrillic letters, but no Chinese, Japanese or Korean ones:
-what a font lacks is drawn as an empty box, which tells nobody anything.
+a letter that a font lacks is drawn as an empty box, and no reader can use that.
 """
 
 import sys

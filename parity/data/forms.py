@@ -1,4 +1,4 @@
-"""Boxes in another form than the one they were read in, judged over all boxes of a split.
+"""Boxes that were read in the wrong form (xywh for xyxy, say), recognised over all boxes of a split.
 
 A single box that leaves its image is an annotator's slip. Where many do, and all of them fit their images in another
 form, the form is wrong, and every box is: training would learn boxes that nobody drew, without an error.
@@ -19,7 +19,7 @@ TOUCHING, SOME = 0.95, 0.2  # or: nearly all touch or leave the image, and some 
 
 
 def other_form(values: np.ndarray, sizes: np.ndarray, read_as: str) -> str | None:
-    """What is wrong with the form of all boxes, as a sentence, or None.
+    """One sentence that says what is wrong with the form of all boxes, or None.
 
     `values` float [n, 4] as they stand in the file, in pixels; `sizes` [n, 2] width and height of the image of each.
     `read_as` is a key of WRITTEN.

@@ -70,7 +70,7 @@ class Sources:
 
 
 def token(folder: str | Path, say: Callable[[str], None] = lambda _: None) -> str:
-    """What the dataset in `folder` has to be made for: as long as it is the same, nothing has to be done.
+    """The token of the dataset's sources: while it stays the same, the dataset in `folder` need not be made again.
 
     For a dataset that is fresh it is the token that it was made for; FIRST for one that does not exist or that was made
     from no file. A changed file gives a new token and is named to `say`.

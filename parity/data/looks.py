@@ -41,7 +41,7 @@ class Looks:
         return content["looks"]
 
     def get(self, record: ImageRecord) -> Look | None:
-        """What `put` was given for this very file, or None."""
+        """The result that `put` stored for this file, or None."""
         key = self._key(record)
         if key in self.known:
             self.kept[key] = self.known[key]

@@ -1,4 +1,4 @@
-"""`manifest.json` of a neutral dataset folder: what lies there, so that two runs can be shown to have seen the same."""
+"""`manifest.json` of a neutral dataset folder: its content, so that two runs can prove that they saw the same data."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
-"""File names as other systems write them: where the file lies that an annotation means.
+"""Find the file that an annotation means, although another system wrote its name.
 
-Tried are the name as it stands, backslashes as separators (Windows), `%20` decoded (exports of web tools), and both
+It tries the name as it stands, backslashes as separators (Windows), `%20` decoded (exports of web tools), and both
 Unicode forms of accents (macOS); each below the image folder, then below the dataset's root. A name may be absolute or
 climb with `..` as long as it ends inside the image folder.
 """

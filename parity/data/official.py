@@ -4,8 +4,9 @@ Neither site publishes checksums. The sizes and SHA-256 sums below are those tha
 same files (tensorflow_datasets/url_checksums/{coco2017,voc}.txt); an archive with others is refused. A zip's own CRCs
 are checked while it is unpacked.
 
-What is there already is left alone and asks for no network. An archive arrives, is verified and unpacked in the hidden
-folder `.download` of the dataset's root; its folders are renamed into place once they are whole, and the archive goes.
+Files that are there already are kept and need no network. An archive is downloaded, verified and unpacked in the hidden
+folder `.download` of the dataset's root. Its folders are renamed into place when they are complete; then the archive is
+deleted.
 """
 
 import os

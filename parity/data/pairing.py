@@ -1,4 +1,4 @@
-"""Pairs of queries and boxes (DETR, paper section 3.1): what follows from a cost matrix.
+"""Pairs of queries and boxes from a cost matrix (DETR, paper section 3.1).
 
 A framework computes the costs on its device. The cheapest pairing of them is found here, on the host.
 """

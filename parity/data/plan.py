@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.errors import UserError
 
-# What a generator is used for is part of its key, so that the draws of one purpose never repeat those of another.
+# The purpose of a generator is part of its key, so that the draws for one purpose never repeat those for another.
 ORDER, SIZE, AUGMENT = 1, 2, 3
 
 

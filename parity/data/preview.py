@@ -1,4 +1,4 @@
-"""A sheet of training samples as the network receives them, with their boxes: what to look at before hours of training.
+"""A sheet of training samples as the network receives them, with their boxes, to look at before hours of training.
 
 A row is an image: first as validation sees it, then as several epochs do. The tensors are turned back into colours, so
 that a wrong order of channels, a shifted box or too strong an augmentation shows.

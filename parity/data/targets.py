@@ -1,4 +1,4 @@
-"""The ground truth of a batch as the losses read it: NumPy arrays, image by image.
+"""The ground truth of a batch in the form that the losses use: NumPy arrays, one set for each image.
 
 It stays on the host until a loss needs it. Matching, noising and assignment run there, once for every framework.
 """

@@ -1,6 +1,6 @@
 """How fast the loader makes training batches: with its worker threads, and in one thread, side by side.
 
-Both kinds take turns, so that whatever else the machine does meets both. Every round is a fresh loader over the same
+Both kinds take turns, so that other work on the machine slows both alike. Every round is a fresh loader over the same
 steps, with nothing cached: decoding, augmenting and preprocessing are part of it, reading from a cold disk is not,
 because a first round that is not counted has read the files.
 """

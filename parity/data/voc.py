@@ -109,7 +109,7 @@ def read_list(path: Path, annotations: Path) -> list[str]:
 
 
 def number(names: list[str]) -> dict[str, int]:
-    """An id for each name: its digits where all names are made of digits (2008_000002 is 2008000002), else its rank."""
+    """An id for each name: its digits if all names have digits only (2008_000002 is 2008000002), otherwise its rank."""
     digits = {name: name.replace("_", "") for name in names}
     if all(text.isascii() and text.isdigit() for text in digits.values()) and len(
         set(map(int, digits.values()))

@@ -136,7 +136,7 @@ def _required(text: str, bases: list[Path], root: Path, where: str) -> str:
 
 
 def _inside(text: str, bases: list[Path], root: Path) -> str | None:
-    """Where a path of data.yaml lies inside the root, relative to it; None where nothing is there."""
+    """The place of a path of data.yaml, relative to the root; None where nothing is there."""
     tops = list(dict.fromkeys([os.path.abspath(root), os.path.realpath(root)]))
     for form in file_names.forms(os.path.expanduser(text.strip())):
         stripped = "/".join(part for part in form.split("/") if part != "..")  # ../train/images of an export
@@ -228,7 +228,7 @@ def _size(path: Path, identity: int, split: str, report: Report, sources: Source
 
 
 def _without_labels(image: str, root: Path) -> str:
-    """What to say where no image has labels: the path that was expected, and where such a file lies."""
+    """The message where no image has labels: the path that was expected, and where such a file lies."""
     expected = label_file(image)
     name = PurePosixPath(expected).name
     other = next((path for path in walk(root) if PurePosixPath(path).name == name), None)

@@ -1,4 +1,4 @@
-"""YOLO's label files: where they lie, what a line holds, and what only all of them together show.
+"""YOLO's label files: their places, the content of a line, and the problems that only all files together show.
 
 A line holds a class index and a box (centre x, centre y, width, height as parts of the image's sides), or the corners
 of a polygon, whose bounding box is taken, or, where `kpt_shape` of data.yaml says so, a box and keypoints behind it.

@@ -1,1 +1,1 @@
-"""Detection on the user's own images: what is read, what is drawn, how two frameworks differ on it."""
+"""Detection on the user's own images: reading, drawing, and how two frameworks differ."""

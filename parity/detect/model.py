@@ -20,7 +20,7 @@ DETECTIONS = 100  # kept per image where no run says otherwise, as COCO's evalua
 
 @dataclass
 class Detector:
-    """What is needed to detect. `category_of` maps the head's class index to a category id, `names` that to a name."""
+    """A model, ready to detect. `category_of` maps the head's class index to a category id, `names` that to a name."""
 
     config: ModelConfig
     weights: Path

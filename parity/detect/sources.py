@@ -1,4 +1,4 @@
-"""What `detect` is pointed at: image files, folders, patterns, videos and cameras, as upright RGB images."""
+"""The sources that `detect` can read: image files, folders, patterns, videos and cameras, as upright RGB images."""
 
 import glob
 import os
@@ -22,7 +22,7 @@ TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False),
 
 @dataclass
 class Found:
-    """What sources stand for, in the order given: image files, videos or cameras; `missing` holds (name, reason)."""
+    """The files of the sources, in the order given: image files, videos or cameras; `missing` holds (name, reason)."""
 
     images: list[Path]
     videos: list[str]

@@ -18,7 +18,7 @@ RUNS_OF_RATES = 6  # stretches of equal rates that are written out
 
 @dataclass(frozen=True)
 class Cell:
-    """What one log says, and the line where it says so (0: no single line)."""
+    """A value from one log, and its line (0: no single line)."""
 
     value: Any
     line: int = 0
@@ -113,7 +113,7 @@ def audit(runs: list[Run], same: bool) -> Audit:
 
 
 def cell(run: Run, name: str) -> Cell | None:
-    """What a log says about one row."""
+    """The value of a log for one row of the audit."""
     if name == "epochs":
         return _epochs(run)
     if name == "batch size":

@@ -1,4 +1,4 @@
-"""Records of runs, put together line by line: readers put in what they recognise; restarts are settled here."""
+"""Records of runs, built line by line: readers add the values that they recognise; restarts are handled here."""
 
 import re
 from array import array
@@ -296,7 +296,7 @@ class Builder:
         return False
 
     def _drop_held(self) -> None:
-        """What was held came from another process."""
+        """Drop the values that were held back: they came from another process."""
         for _, record in self._held:
             self._count("repeated", record[0])
         self._held = []

@@ -1,4 +1,4 @@
-"""What logs call a quantity, and what it is called here."""
+"""The names of quantities in logs, and their names in this project."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Signs worth a look in somebody's log. Each is an observation with its lines; none is a verdict on a person.
+"""Observations in a log that deserve a look. Each names its lines; none is a verdict on a person.
 
 What is looked for: times equal to the last digit over many lines, curves without noise, AP that moves while the loss
 stands still, times of day that stand still, go back or contradict the iteration time, words that speak of simulation,

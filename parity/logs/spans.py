@@ -1,4 +1,4 @@
-"""What figures and tables take from a record: times of epochs and of evaluations, best and last values."""
+"""Values that figures and tables take from a record: times of epochs and of evaluations, best and last values."""
 
 from dataclasses import dataclass
 from itertools import pairwise

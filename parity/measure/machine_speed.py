@@ -1,4 +1,4 @@
-"""What the machine itself did during a measurement: how fast it was, and how much of it went to something else.
+"""The state of the machine during a measurement: how fast it was, and how busy with something else.
 
 Processors change their clock and virtual machines share their cores, without any trace in the load average: a fixed
 computation that belongs to no framework, timed among the samples of every profile, tells a slower framework from a

@@ -1,1 +1,1 @@
-"""What a reader sees: tables, figures and pages."""
+"""The report: tables, figures and pages."""

@@ -153,7 +153,7 @@ def context(
 
 
 def held(run: Run) -> dict[str, bool]:
-    """What a log holds, quantity by quantity."""
+    """The content of a log, one row for each quantity."""
     return {
         "loss": "loss" in run.steps or "loss" in run.epochs,
         "components": bool(run.losses()),

@@ -51,7 +51,7 @@ def language_of(comparison: Comparison) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """What the templates of reports have in common."""
+    """The settings that all templates of reports share."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,

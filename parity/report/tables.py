@@ -350,7 +350,7 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """What was chosen otherwise than in an official configuration, setting by setting.
+    """The settings that differ from an official configuration.
 
     The other column is the first official variant for `tiny`, and for an official one that variant as its file has it.
     """

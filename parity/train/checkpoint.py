@@ -45,7 +45,7 @@ class Origin(TypedDict):
 
 @dataclass
 class Position:
-    """Where a run stands: `epoch` epochs and `step` optimiser steps are complete.
+    """The position of a run: `epoch` epochs and `step` optimiser steps are complete.
 
     `running` sums up the `steps` of the epoch that has begun: total, losses (name: [sum, count]), seconds.
     `origin` says what a run continued that began in another folder.

@@ -294,7 +294,7 @@ def run_epoch(
     limit: int | None = None,
     after_step: Callable[[], None] | None = None,
 ) -> None:
-    """What is left of one epoch of optimiser steps, each made of `accumulate` batches; advances `position`.
+    """Train the rest of one epoch: optimiser steps of `accumulate` batches each; advances `position`.
 
     `limit` ends it at so many steps; `after_step` is called after each.
     """

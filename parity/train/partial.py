@@ -14,7 +14,7 @@ from parity.files import atomic, digest
 
 
 class Partial:
-    """What a prediction has done so far. `done` holds the image ids; `add` appends one image."""
+    """The part of a prediction that is done. `done` holds the image ids; `add` appends one image."""
 
     def __init__(self, out: str | Path, key: dict[str, Any]):
         self.out = Path(out)

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a bar on a terminal, plain lines every few seconds elsewhere."""
+"""Progress of a run, for a person: a bar on a terminal, plain lines every few seconds elsewhere."""
 
 import statistics
 import sys

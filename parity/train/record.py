@@ -1,4 +1,4 @@
-"""What a run leaves behind: `metrics.jsonl`, one line per step and epoch; `run.json`, the manifest for the audit."""
+"""The files that a run writes: `metrics.jsonl`, one line per step and epoch; `run.json`, the manifest for the audit."""
 
 import json
 import os

@@ -29,7 +29,7 @@ NO_MEMORY = re.compile(
 
 
 class RecordingDraws:
-    """Draws that keep what they gave, in call order: the `draws/<i>` of a reproducer."""
+    """Draws that keep the arrays they returned, in call order: the `draws/<i>` of a reproducer."""
 
     def __init__(self, draws: Draws):
         self.draws, self.arrays = draws, []
@@ -111,7 +111,7 @@ def _command(run: RunConfig, epoch: int, folder: Path) -> str:
 
 
 def describe(batch: Batch, epoch: int, step: int) -> str:
-    """Where a training stands, for a person; `epoch` and `step` count from 1."""
+    """The position of a training as text; `epoch` and `step` count from 1."""
     return f"epoch {epoch}, step {step}, images {[int(i) for i in batch.image_ids]}"
 
 

@@ -93,7 +93,7 @@ def convert(
     """Convert one file and write `<target>.report.json`; returns the report.
 
     `model_tensors` are the targets, None for the source's own tensors. Raises UserError, with nothing written, for an
-    unreadable file and for whatever does not fit.
+    unreadable file and for tensors that do not fit.
     """
     source, target = Path(source), Path(target)
     suffix_of(target)

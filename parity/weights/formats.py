@@ -41,7 +41,7 @@ PthReader = Callable[[Path], Any]
 
 @dataclass
 class Loaded:
-    """What a file held.
+    """The content of a weights file.
 
     arrays   tensors by name, after unwrapping and without the `module.` prefix
     names    for each of those names the name as it stands in the file, inside the wrapper

@@ -17,7 +17,7 @@ PRIOR = 0.01  # probability that class heads start with (focal loss paper, secti
 
 @dataclass
 class Request:
-    """What a rule may look at: the tensor, the shapes of all tensors, the model's options, and its generator."""
+    """The values that a rule may use: the tensor, the shapes of all tensors, the model's options, and its generator."""
 
     name: str
     shape: tuple[int, ...]

@@ -126,6 +126,6 @@ def overlay(arrays: dict[str, np.ndarray], tensors: list[TensorInfo], args: argp
 
 
 def _origin(pretrained: dict[str, Any]) -> dict[str, Any]:
-    """What a later conversion reports of the pretrained file: which it was, and what it did not give."""
+    """The values that a later conversion reports: which pretrained file it was, and which tensors it lacked."""
     keys = ("input", "input_sha256", "wrapper", "part", "taken", "drawn", "reset_classes", "kept_box_rows")
     return {key: pretrained[key] for key in keys}

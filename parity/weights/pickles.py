@@ -43,7 +43,7 @@ class Refused(Exception):
 
 @contextmanager
 def guarded(path: str | Path) -> Iterator[None]:
-    """Turn whatever a malformed file can provoke into one line that names it."""
+    """Turn every exception that a malformed file can raise into one line that names the file."""
     try:
         yield
     except Refused as error:
@@ -56,7 +56,7 @@ def guarded(path: str | Path) -> Iterator[None]:
 
 
 class Foreign:
-    """Stands for a name that the reader does not know, and for whatever the file makes of it. It is inert."""
+    """Stands for a name that the reader does not know, and for objects that the file makes from it. It is inert."""
 
     __slots__ = ("name",)
 
@@ -197,7 +197,7 @@ class Unpickler(pickle._Unpickler):
 
     # ---- where the standard unpickler would import, call or set
     def find_class(self, module: str, name: str) -> Named | Foreign:
-        """What a name of the file stands for. Nothing is imported."""
+        """The meaning of a name in the file. Nothing is imported."""
         return self.table.get((module, name)) or Foreign(f"{module[:60]}.{name[:60]}")
 
     def persistent_load(self, pid: Any) -> Any:
@@ -207,7 +207,7 @@ class Unpickler(pickle._Unpickler):
         return self.storage(pid)
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What a call in the file gives: the known ones rebuild a value, foreign ones give something foreign."""
+        """The result of a call in the file. A known one rebuilds a value; any other gives a `Foreign`."""
         if isinstance(function, Foreign):
             return function
         if not isinstance(function, Named) or function.call is None or not isinstance(arguments, tuple):

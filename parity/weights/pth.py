@@ -64,7 +64,7 @@ class Reader:
         self.budget = allowance(path)
 
     def table(self) -> dict[tuple[str, str], Named]:
-        """What the names of torch in a checkpoint's pickle stand for."""
+        """The meaning of torch's names in a checkpoint's pickle."""
         names = dict(NUMPY)
         for name, dtype in STORAGES.items():
             for module in ("torch", "torch.cuda", "torch.storage"):

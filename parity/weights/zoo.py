@@ -73,7 +73,7 @@ def find(model: str, variant: str, path: str | Path = ZOO) -> Released:
 
 
 def take(released: Released, weights: str | None, folder: str | Path, say: Say = say_to_stderr) -> Path:
-    """The file of a released checkpoint: `weights` where given, else the one in `folder`, else a download into it.
+    """The file of a released checkpoint: `weights` if given, or the one in `folder`, or a download into it.
 
     A file given by hand may be another one than the released: its sum is recorded by `init`, not compared. Where the
     zoo knows no sum, the sum of what came is said, to be written down there. Raises UserError where there is no file.

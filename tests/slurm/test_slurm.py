@@ -10,7 +10,7 @@ MEASURE = ("--until", "profile", "--config", "framework=torch", "device=auto")  
 
 
 def resumed(project) -> list[bool]:
-    """Of every start of the run, whether it found a checkpoint."""
+    """For every start of the run: did it find a checkpoint?"""
     (metrics,) = project.folder.glob("results/rtdetr/runs/torch/*/metrics.jsonl")
     return [json.loads(line)["resumed"] for line in metrics.read_text().splitlines()]
 

@@ -33,7 +33,7 @@ DEFAULT = {
 
 
 def resumed(metrics) -> list[bool]:
-    """Of every start of a run, whether it found a checkpoint."""
+    """For every start of a run: did it find a checkpoint?"""
     return [json.loads(line)["resumed"] for line in metrics.read_text().splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""What a detector offers to `torch_impl.framework`: the same methods for every model."""
+"""The methods that a detector offers to `torch_impl.framework`, the same for every model."""
 
 from abc import abstractmethod
 from typing import NamedTuple

@@ -22,7 +22,7 @@ class Matcher(ABC):
 
     @torch.no_grad()
     def cost(self, logits: Tensor, boxes: Tensor, labels: np.ndarray, targets: np.ndarray) -> Tensor:
-        """Of one image: logits [Q, C], boxes [Q, 4], labels [n], targets [n, 4], boxes cxcywh in 0..1 -> [Q, n]."""
+        """logits [Q, C], boxes [Q, 4], labels [n], targets [n, 4] of one image; boxes cxcywh in 0..1 -> [Q, n]."""
         labels, targets = (torch.from_numpy(x).to(boxes.device) for x in (labels, targets))
         distance = (boxes[:, None] - targets[None]).abs().sum(-1)
         overlap = generalized_iou(cxcywh_to_xyxy(boxes)[:, None], cxcywh_to_xyxy(targets)[None])

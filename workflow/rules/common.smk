@@ -50,7 +50,7 @@ try:
     SETTINGS = workflow_config.load(config, workflow.config_settings.configfiles or [])
     config.update(SETTINGS.plain())
     validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"), set_default=False)
-    # How the data came here is no part of what it is: a dataset keeps its name when nothing is fetched any more.
+    # How the data was fetched is not part of its identity: a dataset keeps its name when nothing is fetched any more.
     FETCH = {key: config["data"].pop(key) for key in ids.FETCHING if key in config["data"]}
     if FETCH.get("download"):
         official.needed(config["data"] | FETCH)
@@ -70,7 +70,7 @@ CROSS = SETTINGS.data.with_more_validation(SETTINGS.cross.images)  # what both f
 CROSS_DATASET = f"{RESULTS}/data/{ids.dataset_id(CROSS)}"
 RUN = f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}"
 ALIGNMENT = f"{RESULTS}/{{model}}/alignment/{{alignment_id}}"
-# What every job of a framework asks for: one card, or its turn on the CPU, where two jobs would slow each other down.
+# Resources of every job of a framework: one card, or its turn on the CPU, where two jobs would slow each other down.
 ON_CARD = {"gpu": GPU, "device": config["device"], "turn": 1 - GPU}
 
 
@@ -181,7 +181,7 @@ def profile_of(model, setting):
 
 
 def run_settings(model, framework, seed, weights):
-    """What run.yaml holds, but for what changes no result: the machine's keys, and where training goes on from."""
+    """The content of run.yaml without the keys that change no result: the machine's, and where training goes on from."""
     run = resolved(model).run(framework, seed, weights).plain()
     return {key: value for key, value in run.items() if key not in ("continue_from", *MACHINE_KEYS)}
 
@@ -201,7 +201,7 @@ def templates(kind):
 
 
 def faults_page():
-    """What `make faults` wrote, which a report quotes; nothing where it is not there."""
+    """The page that `make faults` wrote, which a report quotes; nothing where it is not there."""
     page = ROOT / "docs/faults.md"
     return os.path.relpath(page) if page.exists() else []
 

@@ -3,7 +3,7 @@
 
 if FETCH.get("download"):
 
-    # Where Snakemake runs, because nodes of a cluster often have no way out.
+    # This runs where Snakemake runs, because nodes of a cluster often have no network.
     rule download:
         output:
             touch(f"{DATASET}.downloaded"),

@@ -1,8 +1,8 @@
-# What rules are given: input functions and parameters that take more than a line, by stage. No rule stands here.
+# Input functions and parameters of the rules that take more than a line, by stage. No rule stands here.
 
 
 def configured(now, asked):
-    """Refuse to make a folder that is named by another configuration: what lies in it must be what its name says."""
+    """Refuse to make a folder that is named by another configuration: its content must agree with its name."""
     if now != asked:
         refuse(f"{asked}: belongs to another configuration; what is configured now goes to {now}")
 
@@ -11,8 +11,8 @@ def configured(now, asked):
 
 
 def downloaded():
-    """What says that the source was fetched. A dataset that was made without is not made again because of it, nor is one
-    whose source needs no fetching any more."""
+    """The file that marks the source as fetched. It never makes a dataset again that exists already, whether that was
+    made without it or its source is no longer fetched."""
     marker = f"{DATASET}.downloaded"
     if os.path.exists(marker):
         return ancient(marker)
@@ -21,12 +21,12 @@ def downloaded():
 
 @cache
 def dataset_token():
-    """What the dataset has to be made for. It changes when a file that the dataset was made from did."""
+    """The token of the dataset's sources. It changes when a file that the dataset was made from has changed."""
     return freshness.token(DATASET, logger.info)
 
 
 def preview_settings(wildcards):
-    """What a sheet of training samples depends on, as JSON."""
+    """The settings that a sheet of training samples depends on, as JSON."""
     run = resolved(wildcards.model).plain()
     keys = ("data", "label_space", "preprocess", "train")
     return json.dumps({key: run[key] for key in keys} | {"seed": config["seeds"][0]})
@@ -69,7 +69,7 @@ def align_yaml(wildcards):
 
 
 def probe_requirements(wildcards):
-    """What a probe reads; every framework but the first is fed with what the first one recorded."""
+    """The files that a probe reads; every framework but the first also gets the files that the first one wrote."""
     needs = {"manifest": f"{DATASET}/manifest.json"}
     needs["weights"] = f"{weights_dir(wildcards.model, config['seeds'][0])}/init.safetensors"
     if wildcards.framework != FRAMEWORKS[0]:
@@ -150,7 +150,7 @@ def gate(wildcards, framework):
 
 
 def train_requirements(wildcards):
-    """What must exist, and have been checked, before a run may start."""
+    """The files that must exist, and have been checked, before a run may start."""
     framework, seed = own_run(wildcards)
     folder = weights_dir(wildcards.model, seed)
     needs = {"manifest": f"{DATASET}/manifest.json", "weights": f"{folder}/init.safetensors"}
@@ -167,7 +167,7 @@ def trained_weights(wildcards):
 
 
 def trained_files(model, framework, seed):
-    """What the training of a run makes."""
+    """The files that the training of a run makes."""
     names = [Path(file).name for file in TRAINED.values()] + (["ema.safetensors"] if averaged(model) else [])
     return [f"{run_dir(model, framework, seed)}/{name}" for name in names]
 

@@ -3,7 +3,7 @@
     python workflow/scripts/align.py --first DIR [--second DIR] --out alignment.json [--strict]
 
 Prints one line per rung. With --strict the exit status is 1 when a rung fails or is incomplete. Without --second only
-what one framework can show by itself is judged.
+the checks that need one framework are made.
 """
 
 import argparse

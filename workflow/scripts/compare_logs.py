@@ -3,8 +3,8 @@
 Runs in the workflow environment, best through `make compare-logs FIRST=path SECOND=path`, also by hand:
     python workflow/scripts/compare_logs.py jittor.log pytorch.log --names "Jittor,PyTorch" --model gfocalv2
 
-A log is a file or a folder. `path#2` is the second run of a file that holds several; `train.log,test.log` takes from
-the second file what the first lacks. Without a second log the report is about the first alone.
+A log is a file or a folder. `path#2` is the second run of a file that holds several; `train.log,test.log` fills the
+gaps of the first file from the second. Without a second log the report is about the first alone.
 """
 
 import argparse

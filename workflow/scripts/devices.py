@@ -48,7 +48,7 @@ def resolve(device: str, environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def taken(device: str, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The environment of a job: no card on a CPU, else one card that no other job of this machine has meanwhile.
+    """The environment of a job: no card on a CPU, otherwise one card that no other job of this machine uses meanwhile.
 
     `cuda:1` is the second visible card. Waits while every card is taken. Ends the program with one line when there is
     no such card.

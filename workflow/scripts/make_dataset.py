@@ -2,8 +2,8 @@
 
     python workflow/scripts/make_dataset.py --data data.yaml --out results/data/mine
 
-`--data` is a YAML file, or the section itself as JSON. Its keys are explained in config/README.md. What is wrong with
-the data, and what was done about it, stands in <out>/check.md, also where nothing else is made because of it.
+`--data` is a YAML file, or the section itself as JSON. Its keys are explained in config/README.md. The problems
+of the data, and what was done about them, are listed in <out>/check.md, even where they prevent the dataset.
 """
 
 import argparse

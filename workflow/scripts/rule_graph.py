@@ -21,7 +21,7 @@ Graph = dict[str, set[str]]  # rule -> rules that need it
 
 
 def snakemake_graph() -> str:
-    """What `snakemake --rulegraph mermaid-js` prints for every output of one model."""
+    """The output of `snakemake --rulegraph mermaid-js` for everything that one model can make."""
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--rulegraph", "mermaid-js", "all"]
     command += ["--config", "results=rule_graph", "models=rtdetr", "framework=", "device=cpu"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -3,10 +3,10 @@
     run_folder.py begin FOLDER SOURCES...       # before training
     run_folder.py finish FOLDER                 # after it
 
-An interrupted run continues from its checkpoints. A run that was finished, and is asked for again because code changed
-or because the user forces it, must not: it would find its last checkpoint and change nothing. Checkpoints of other
-code are removed as well. Of the project only `parity.files` is used, which needs little more than the standard library,
-because this runs in every framework's environment.
+An interrupted run continues from its checkpoints. A finished run that is asked for again, because code changed or
+because the user forces it, starts afresh: from its last checkpoint there would be nothing to do. Checkpoints that other
+code wrote are removed as well. This uses only `parity.files` of the project, which needs little more than the standard
+library, because it runs in every framework's environment.
 """
 
 import hashlib

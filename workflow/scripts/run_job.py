@@ -57,7 +57,7 @@ ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def last_state(line: bytes) -> bytes:
-    """What remains visible of a line that was overwritten with carriage returns."""
+    """The text that stays visible of a line that was overwritten with carriage returns."""
     parts = [part for part in ESCAPES.sub(b"", line).rstrip(b"\r\n").split(b"\r") if part.strip()]
     return (parts[-1] if parts else b"") + b"\n"
 

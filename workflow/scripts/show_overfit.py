@@ -20,7 +20,7 @@ STAYS = ("_dfl", "_dn_")  # in the names of losses that cannot vanish
 
 
 def left(run: Run) -> float:
-    """What can vanish of the loss in the last epoch, as a part of its value at the first step."""
+    """The part of the loss that can vanish: its value in the last epoch, divided by that at the first step."""
     first, last = run.steps[0]["losses"], run.epochs[-1]["losses"]
     names = [name for name in first if not any(part in name for part in STAYS)]
     return sum(last[name] for name in names) / sum(first[name] for name in names)

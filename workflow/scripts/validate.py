@@ -2,7 +2,8 @@
 
     python workflow/scripts/validate.py results/nanodet/runs/torch/e12-0123abcd-s0 [weights.safetensors]
 
-Without weights those that the run is judged by. Writes <run>/validation/<weights>/detections.json and coco.json.
+Without weights it takes those that the run is judged by.
+It writes <run>/validation/<weights>/detections.json and coco.json.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Part of rung 9: steps of the training that both frameworks take from the same states, the first one's.
 
 The free runs are chaotic; these steps are not. At each anchor losses, gradients and the updates taken are compared.
-The last two as sketches (see `parity.align.sketch`), which see a wrong sign where a norm does not.
+Gradients and updates are compared as sketches (see `parity.align.sketch`): a sketch shows a wrong sign, a norm does
+not.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rung 0: what both were told, and the model they made of it."""
+"""Rung 0: the configuration that both were given, and the model that each built from it."""
 
 from parity.align.files import Probe
 from parity.align.result import Rung

@@ -31,7 +31,7 @@ class Batches:
 
 
 def gradients(first: Probe, second: Probe) -> Rung:
-    """Of every parameter on every batch. What is zero on paper is recognised and left out.
+    """Compare every parameter's gradient on every batch. Gradients that are zero in theory are left out.
 
     A ReLU whose input is within rounding of zero (a kink) switches on in one framework only. That one unit moves its
     channel's gradient by up to some percent, and the gradients before it by less. It is another unit on every batch,

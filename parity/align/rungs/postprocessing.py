@@ -42,7 +42,7 @@ def _partners(rung: Rung, found: Arrays, found2: Arrays, first: Probe, second: P
         if len(scores) != len(scores2):
             rung.problem(f"{when}image {i}: {len(scores)} detections and {len(scores2)}")
         free, lost = np.ones(len(scores2), bool), []
-        # Where a list is cut at its limit, the last places may exchange with what was cut off; a short list is not cut.
+        # A list that reached its limit was cut: its last entries may be missing in the other list. A short one was not.
         floor = scores.min() + score if len(scores) >= SHORTEST_LIMIT else -np.inf
         for k in range(len(scores)):
             far = np.abs(boxes2 - boxes[k]).max(axis=1, initial=0) / max(height, width)

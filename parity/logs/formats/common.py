@@ -1,4 +1,4 @@
-"""What the readers of text logs share: numbers, times of day, and what every process prints about its machine."""
+"""Shared by the readers of text logs: numbers, times of day, and lines that processes print about their machine."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What DETR and RT-DETR print while they train: lines of their MetricLogger, COCO tables, totals of an epoch."""
+"""The console output of DETR's and RT-DETR's training: lines of their MetricLogger, COCO tables, totals of an epoch."""
 
 import re
 
@@ -19,8 +19,8 @@ def recognise(text: str) -> bool:
 
 
 class Reader:
-    """Of `loss: 49.1 (48.0)` the first number is taken, a median over the last 20 iterations; in brackets is the mean
-    of the epoch so far."""
+    """Reads the lines. From `loss: 49.1 (48.0)` it takes the first number, a median over the last 20 iterations; the
+    number in brackets is the mean of the epoch so far."""
 
     processes = True
 

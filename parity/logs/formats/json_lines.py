@@ -1,4 +1,4 @@
-"""What the readers of JSON lines share."""
+"""Code that the readers of JSON lines share."""
 
 import json
 from typing import Any

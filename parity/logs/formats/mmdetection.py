@@ -128,7 +128,7 @@ def python_config(text: str) -> dict[str, Any]:
 
 
 def facts_of_config(config: dict[str, Any], line: int, builder: Builder) -> None:
-    """What a configuration of version 2 or 3 says about batches, learning rate, schedule, epochs and classes."""
+    """The values of a configuration of version 2 or 3: batches, learning rate, schedule, epochs and classes."""
 
     def at(*path: str) -> Any:
         node: Any = config

@@ -68,7 +68,7 @@ class Reader:
 
 
 def facts_of_manifest(path: Path, builder: Builder) -> None:
-    """What the manifest `run.json` beside the log says about the run."""
+    """The conditions of the run, from the manifest `run.json` beside the log."""
     record = read_json(path)
     if not isinstance(record, dict):
         return

@@ -1,4 +1,4 @@
-"""What the project knows about a model apart from its layers."""
+"""Facts about a model that are not in its layers."""
 
 from dataclasses import dataclass
 

@@ -15,7 +15,7 @@ GIOU_EPS = 1e-6
 
 
 class Prediction(NamedTuple):
-    """What a head predicts at N places: logits [B, N, C], distributions [B, N, 4 * (reg_max + 1)], boxes [B, N, 4]."""
+    """A head's predictions at N places: logits [B, N, C], distributions [B, N, 4 * (reg_max + 1)], boxes [B, N, 4]."""
 
     logits: Tensor
     distributions: Tensor

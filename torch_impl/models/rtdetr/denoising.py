@@ -11,7 +11,7 @@ from torch_impl.boxes import inverse_sigmoid
 
 
 class Denoising(NamedTuple):
-    """What the decoder adds to its queries: N queries per image.
+    """The queries that the decoder adds to its own: N per image.
 
     labels int64 [B, N], boxes [B, N, 4] logits of cxcywh, mask bool [N + Q, N + Q]; positives and groups stay on the
     host. See `parity.data.denoising.Noised`.
