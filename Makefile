@@ -10,6 +10,7 @@
 # make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
 #                 or VARIANT=... WEIGHTS=file instead of RUN
 # make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
+# make watch      the runs of $(MODEL) while they are trained: one screen, or one line per epoch in a pipe; FRAMEWORKS=torch for one
 # make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
 # make compare-logs   a report on two logs of other people: FIRST=path SECOND=path NAMES="Jittor,PyTorch" MODEL=...
@@ -33,7 +34,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align faults detect preview sweep overfit validate curves compare-logs bench study study-report envs workflow-env clean-results python
+.PHONY: report test lint align faults detect preview sweep overfit validate watch curves compare-logs bench study study-report envs workflow-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -91,6 +92,10 @@ detect: envs
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }
 	@$(WORKFLOW)/python workflow/scripts/validate.py "$(RUN)" $(if $(WEIGHTS),"$(WEIGHTS)")
+
+# FRAMEWORKS has another default for detect.
+watch: workflow-env
+	@$(WORKFLOW)/python workflow/scripts/watch.py results/$(MODEL) $(if $(filter file,$(origin FRAMEWORKS)),,--frameworks "$(FRAMEWORKS)")
 
 curves: workflow-env
 	@$(WORKFLOW)/python workflow/scripts/make_figures.py --comparison results/$(MODEL)/comparison.json --out results/$(MODEL) \
