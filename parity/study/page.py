@@ -283,7 +283,7 @@ def progress(judgement: Judgement, protocol: Protocol, seconds: Mapping[str, flo
     pairs = judgement.pairs
     ahead = next((n for n in protocol.looks if n > len(pairs)), protocol.looks[-1])
     values = companions(Judgement(judgement.start, "", "", pairs))
-    text = f"{judgement.start}: {len(pairs)} pairs"
+    text = f"{judgement.start}: {len(pairs)} pair{'s' * (len(pairs) != 1)}"
     if values:
         own = values[0]
         text += f", Jittor − PyTorch {own.estimate:+.2f}"
