@@ -193,6 +193,7 @@ class Work:
             words = ["--loss-images", str(self.study.protocol.exam.loss_images), "--out", str(folder / "exam.json")]
             status = self._call(key.framework, ["exam", "--config", exam, "--weights", final, *words], log)
         if self.code[key.framework] != code_of(self.place.root, key.framework, self.plan.run.model):
+            shutil.rmtree(folder)  # nobody knows which code it is of
             raise UserError(f"{folder}: the code of {key.framework} was edited while it ran, so the run is not counted")
         row = self._row(key, folder, weights, "" if status == 0 else _last_line(log) or f"ended with {status}")
         if key.arm != "pilot":
