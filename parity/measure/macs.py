@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def flops(macs: int | None) -> int | None:
+    """Floating-point operations: a multiply-accumulate is two. Papers say FLOPs for one or for the other."""
+    return None if macs is None else 2 * macs
+
+
 @dataclass
 class MacCounter:
     """A hook that is called after every call of a module, as `counter(path, module, inputs, output)`.

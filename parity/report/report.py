@@ -24,6 +24,7 @@ from parity.files import write_text
 from parity.measure import turns
 from parity.report import headline, index
 from parity.report.figures.style import display, look
+from parity.report.quality import mistakes
 from parity.report.tables import differences
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "reports"
@@ -130,6 +131,7 @@ def context(
         "settled": settled,
         "unsettled": unsettled,
         "frame": frame,
+        "mistakes": mistakes,
         "conversion": conversion_summary(comparison.conversion),
         "alignment": alignment_summary(comparison.alignment),
     }

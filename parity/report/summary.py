@@ -16,6 +16,7 @@ from parity.compare.comparison import Comparison
 from parity.compare.findings import DISTURBED, Findings, samples
 from parity.errors import UserError
 from parity.files import atomic, write_text
+from parity.measure.macs import flops
 from parity.report.report import called, environment, frame, language_of, to_html
 
 Entry = tuple[Comparison, Findings]
@@ -37,6 +38,7 @@ def overview(entries: list[Entry]) -> pd.DataFrame:
     for comparison, _ in entries:
         for name in comparison.frameworks:
             profile = comparison.profiles.get(name) or {}
+            macs = (profile.get("macs") or {}).get("value")
             rows.append(
                 {"model": comparison.title, "variant": comparison.variant, "framework": name}
                 | {"seeds": len(comparison.of(name))}
@@ -46,7 +48,7 @@ def overview(entries: list[Entry]) -> pd.DataFrame:
                 | {"inference peak (MB)": (profile.get("memory") or {}).get("inference_peak_mb")}
                 | {"training peak (MB)": (profile.get("memory") or {}).get("train_peak_mb")}
                 | {"trainable parameters": (profile.get("parameters") or {}).get("trainable")}
-                | {"MACs of one image": (profile.get("macs") or {}).get("value")}
+                | {"MACs of one image": macs, "FLOPs of one image (2 x MACs)": flops(macs)}
             )
     return pd.DataFrame(rows)
 

@@ -15,10 +15,13 @@ from parity.align.result import coverage
 from parity.compare.agreement import Agreement
 from parity.compare.comparison import Comparison, Run
 from parity.compare.findings import Findings, final_weights, samples
+from parity.compare.quality import qualities
 from parity.compare.stats import Verdict, summary
 from parity.config.models import model_config, model_names, variant_names
 from parity.files import atomic, leaves
+from parity.measure.macs import flops
 from parity.measure.processes import processes
+from parity.report import quality
 from parity.report.index import TABLES
 from parity.train.evaluate import METRICS
 
@@ -275,6 +278,7 @@ def model_size(comparison: Comparison, findings: Findings) -> pd.DataFrame:
         )
     ]  # fmt: skip
     rows.append(("multiply-accumulates of one image", lambda p: (p.get("macs") or {}).get("value")))
+    rows.append(("FLOPs of one image (2 x multiply-accumulates)", lambda p: flops((p.get("macs") or {}).get("value"))))
     rows.append(("counting rule", lambda p: (p.get("macs") or {}).get("rule")))
     rows.append(("input", lambda p: "x".join(map(str, p.get("input") or []))))
     rows.append(("weights file (MB)", lambda p: p["weights_bytes"] / 1e6 if p.get("weights_bytes") else None))
@@ -384,6 +388,9 @@ MAKE: dict[str, Table] = {
     "performance": performance,
     "per_epoch": per_epoch,
     "per_class": per_class,
+    "precision_recall": lambda comparison, findings: quality.precision_recall(qualities(comparison)[0]),
+    "best_f1": lambda comparison, findings: quality.best_f1(qualities(comparison)[0]),
+    "confusion": lambda comparison, findings: quality.confusion(qualities(comparison)[0]),
     "same_weights": same_weights,
     "inference": inference,
     "training_speed": training_speed,

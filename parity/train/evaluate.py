@@ -73,7 +73,24 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
     Raises UserError for a malformed annotation file or a detection that does not fit it.
     """
     document = ground_truth(annotations)
-    results = _results(detections, document)
+    results = checked_results(detections, document)
+    judge = judged(document, results)
+    report = {
+        "metrics": {name: _defined(value) for name, value in zip(METRICS, judge.stats, strict=True)},
+        "per_class": _per_class(judge, document),
+        "images": len(document["images"]),
+        "detections": len(results),
+    }
+    if document["info"].get("format") == "voc":
+        report["voc"] = evaluate_voc(document, results, document["info"].get("one_based", False))
+    return report
+
+
+def judged(document: Document, results: list[ResultEntry]) -> COCOeval:
+    """COCOeval after all its work: `eval["precision"]` [IoU, recall, class, area, detections], `evalImgs`, `stats`.
+
+    `document` comes from `ground_truth`, `results` from `checked_results`.
+    """
     with redirect_stdout(io.StringIO()):
         truth, found = COCO(), COCO()
         truth.dataset = document
@@ -87,15 +104,7 @@ def evaluate(annotations: str | Path, detections: str | Path | Sequence[Mapping[
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    report = {
-        "metrics": {name: _defined(value) for name, value in zip(METRICS, judge.stats, strict=True)},
-        "per_class": _per_class(judge, document),
-        "images": len(document["images"]),
-        "detections": len(results),
-    }
-    if document["info"].get("format") == "voc":
-        report["voc"] = evaluate_voc(document, results, document["info"].get("one_based", False))
-    return report
+    return judge
 
 
 def ground_truth(path: str | Path) -> Document:
@@ -114,7 +123,8 @@ def ground_truth(path: str | Path) -> Document:
     return kept | {"info": info if isinstance(info, dict) else {}}
 
 
-def _results(detections: str | Path | Sequence[Mapping[str, Any]], document: Document) -> list[ResultEntry]:
+def checked_results(detections: str | Path | Sequence[Mapping[str, Any]], document: Document) -> list[ResultEntry]:
+    """Detections (a list or a file) that fit a ground truth. Raises UserError naming the entry that does not."""
     where = "detections"
     if isinstance(detections, str | Path):
         where, detections = str(detections), read_json(detections)

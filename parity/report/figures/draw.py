@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from parity.compare.comparison import Comparison
 from parity.compare.findings import Findings
 from parity.errors import UserError
-from parity.report.figures import curves, detections, speed, summary
+from parity.report.figures import curves, detections, quality, speed, summary
 from parity.report.figures.style import save
 from parity.report.index import FIGURES
 
@@ -23,6 +23,8 @@ DRAW: dict[str, Callable[[Comparison, Findings], Figure]] = {
     "ap_curves": curves.ap_curves,
     "ap_smoothed": curves.ap_smoothed,
     "ar_curves": curves.ar_curves,
+    "precision_recall": quality.precision_recall,
+    "confusion": quality.confusion,
     "learning_rate": curves.learning_rate,
     "epoch_time": curves.epoch_time,
     "step_time": speed.step_time,

@@ -46,8 +46,9 @@ def test_every_section_and_every_figure_is_there(tmp_path):
     text = build(fake_results.make(tmp_path, alignment=True))
     sections = re.findall(r"^## (.*)$", text, re.M)
     assert sections == [
-        "What was run", "Training", "Accuracy", "Same weights, other framework", "Speed and memory",
-        "Weights conversion", "Alignment", "Fairness audit", "Environment and provenance", "Reproducing each part",
+        "What was run", "Training", "Accuracy", "Precision and recall",
+        "Same weights, other framework", "Speed and memory", "Weights conversion",
+        "Alignment", "Fairness audit", "Environment and provenance", "Reproducing each part",
         "Deviations and limitations",
     ]  # fmt: skip
     for stem in FIGURES:
