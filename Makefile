@@ -9,7 +9,8 @@
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
 # make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
 #                 or VARIANT=... WEIGHTS=file instead of RUN
-# make validate   COCO metrics of the final weights of one run: RUN=results/nanodet/runs/torch/...; WEIGHTS=... others
+# make validate   COCO metrics, best thresholds, confusions and cost of the final weights of one run:
+#                 RUN=results/nanodet/runs/torch/...; WEIGHTS=... others; OUT=... another folder than the run's
 # make watch      the runs of $(MODEL) while they are trained: one screen, or one line per epoch in a pipe; FRAMEWORKS=torch for one
 # make curves     loss and AP curves of $(MODEL) again, from the logs of the runs in its report; trains nothing
 # make sweep      a report for each of several numbers of training images: SIZES="50 100 500"
@@ -91,7 +92,8 @@ detect: envs
 
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }
-	@$(WORKFLOW)/python workflow/scripts/validate.py "$(RUN)" $(if $(WEIGHTS),"$(WEIGHTS)")
+	@$(WORKFLOW)/python workflow/scripts/validate.py "$(RUN)" $(if $(WEIGHTS),"$(WEIGHTS)") \
+		$(if $(filter file,$(origin OUT)),,--out "$(OUT)")
 
 # FRAMEWORKS has another default for detect.
 watch: workflow-env

@@ -40,6 +40,12 @@ table { border-collapse: collapse; font-size: .88rem; margin: 1rem 0; display: b
 th, td { border-bottom: 1px solid #ddd; padding: .28rem .7rem; text-align: left; vertical-align: top; }
 th { background: #f5f5f7; } td[style*="right"], th[style*="right"] { font-variant-numeric: tabular-nums; }
 img { max-width: 100%; } code, pre { font-size: .86rem; background: #f5f5f7; } pre { padding: .7rem; overflow-x: auto; }
+h1, blockquote, li, p { overflow-wrap: anywhere; }
+@media (max-width: 700px) {
+  body { margin: 1rem auto; padding: 0 .8rem; } h1 { font-size: 1.5rem; } th, td { padding: .28rem .45rem; }
+  blockquote { margin-left: 0; margin-right: 0; padding: .2rem .8rem; } blockquote ul { padding-left: 1.1rem; }
+  p:has(> img) { overflow-x: auto; } p > img { max-width: none; width: 42rem; }
+}
 """.strip()
 
 

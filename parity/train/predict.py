@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from parity.config.run import MACHINE_KEYS, load_run
+from parity.files import write_json
 from parity.framework import Framework
 from parity.train import engine
 from parity.train.partial import Partial
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="The resolved run configuration, run.yaml.")
     parser.add_argument("--weights", required=True, help="Weights to detect with, in any format that convert reads.")
     parser.add_argument("--out", required=True, help="COCO results to write; timings go to <name>.timing.jsonl beside.")
+    parser.add_argument("--macs", help="JSON file for the multiply-accumulates of one image, which are not counted else.")
 
 
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
@@ -35,6 +37,9 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     data = engine.val_loader(configuration.but(workers=0), cache_bytes=0)
     settings = {key: value for key, value in configuration.plain().items() if key not in MACHINE_KEYS}
     key = {"weights": formats.weights_sha256(weights), "config": settings, "images": data.dataset.ids}
+    if args.macs:
+        first = next(data.eval_batches(1))
+        write_json(args.macs, {"value": framework.macs(first), "input": list(first.images.shape)})
     partial = Partial(args.out, key)
     every = data.dataset.images
     data.dataset = replace(data.dataset, images={i: image for i, image in every.items() if i not in partial.done})

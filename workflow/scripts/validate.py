@@ -1,9 +1,10 @@
-"""COCO metrics of a trained run on its whole validation split: predict in the run's framework, then pycocotools.
+"""How good a trained run is on its whole validation split: predict in the run's framework, then pycocotools.
 
-    python workflow/scripts/validate.py results/nanodet/runs/torch/e12-0123abcd-s0 [weights.safetensors]
+    python workflow/scripts/validate.py results/nanodet/runs/torch/e12-0123abcd-s0 [weights.safetensors] [--out folder]
 
-Without weights it takes those that the run is judged by.
-It writes <run>/validation/<weights>/detections.json and coco.json.
+Without weights those that the run is judged by. Prints COCO's metrics, the score thresholds with the best F1, what was
+confused with what, and the cost of one image. Writes <run>/validation/<weights>, or the folder that is named:
+detections.json, coco.json, macs.json, precision_recall, best_f1 and confusion as CSV, and two figures.
 """
 
 import argparse
@@ -17,17 +18,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import run_job
 from make_venv import venv_path
 
+from parity.compare.quality import quality
 from parity.config.models import ROOT
 from parity.config.run import load_run
 from parity.errors import UserError
 from parity.files import read_json
+from parity.report import validation
 from parity.train.evaluate import METRICS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="COCO metrics of a trained run on its whole validation split.")
+    parser = argparse.ArgumentParser(description="How good a trained run is on its whole validation split.")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("weights", nargs="?", type=Path, help="other weights than the final ones")
+    parser.add_argument("--out", type=Path, help="folder for what is written, instead of one in the run's")
     options = parser.parse_args()
     try:
         run = load_run(options.run / "run.yaml")
@@ -35,7 +39,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    out = options.run / "validation" / weights.stem
+    out = options.out or options.run / "validation" / weights.stem
     out.mkdir(parents=True, exist_ok=True)
     framework, found = run.framework, out / "detections.json"
     python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
@@ -44,6 +48,7 @@ def main() -> int:
         return 2
     predict = [python, "-m", f"{framework}_impl", "predict"]
     predict += ["--config", options.run / "run.yaml", "--weights", weights, "--out", found]
+    predict += ["--macs", out / "macs.json"]
     annotations = Path(run.data.root) / "annotations/val.json"
     score = [sys.executable, ROOT / "workflow/scripts/evaluate.py", "--annotations", annotations]
     score += ["--detections", found, "--out", out / "coco.json"]
@@ -56,6 +61,14 @@ def main() -> int:
     print(f"{framework} {run.model} {run.variant}, {weights.name}, in {out}")
     for name in METRICS:
         print(f"{name:>6} {'undefined' if metrics[name] is None else f'{100 * metrics[name]:.2f}'}")
+    try:
+        judged = quality(annotations, found)
+        macs = read_json(out / "macs.json")["value"]
+        validation.save(framework, judged, out, f"{run.model} ({run.variant}), {weights.name}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("\n" + validation.text(framework, judged, macs))
     return 0
 
 

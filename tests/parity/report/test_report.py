@@ -260,6 +260,11 @@ def test_html_is_one_file_with_everything_in_it(tmp_path):
     assert page.count("data:image/png;base64,") == len(FIGURES) - 1  # no alignment was given
     assert not re.search(r'src="(?!data:)', page)
     assert "<table>" in page
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|url\(|@import|<script|<link""", page)  # no network
+    assert re.search(r"table \{[^}]*overflow-x: auto", page)  # wide tables scroll by themselves, the page does not
+    assert re.search(r"p:has\(> img\) \{ overflow-x: auto", page)
+    assert page.index("<blockquote>") < page.index("<table>") < page.index("<h2>")  # it opens at the headline
 
 
 def test_html_names_a_missing_figure(tmp_path):

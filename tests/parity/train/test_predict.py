@@ -85,3 +85,10 @@ def test_a_killed_call_goes_on_with_the_images_that_are_left(words, tmp_path, ca
     assert cli.main(NumpyFramework, words) == 0
     assert "goes on after 2 of 4 images" in capsys.readouterr().err
     assert (tmp_path / "d.json").read_bytes() == whole
+
+
+def test_multiply_accumulates_are_written_where_asked_for(words, tmp_path):
+    assert cli.main(NumpyFramework, [*words, "--macs", str(tmp_path / "macs.json")]) == 0
+    found = json.loads((tmp_path / "macs.json").read_text())
+    assert found["value"] > 0 and len(found["input"]) == 4 and found["input"][0] == 1
+    assert len((tmp_path / "d.timing.jsonl").read_text().splitlines()) == 4  # the image is predicted as well
