@@ -1,4 +1,4 @@
-"""What `make validate` says of one run beyond COCO's metrics: curves, best thresholds, confusions, as text and files."""
+"""What `make validate` says of one run beyond COCO's metrics: curves, best thresholds, confusions; text and files."""
 
 from pathlib import Path
 

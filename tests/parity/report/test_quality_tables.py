@@ -1,5 +1,7 @@
 """Tables, figures and terminal text of precision, recall and confusions."""
 
+from types import SimpleNamespace
+
 import fake_results
 import numpy as np
 import pytest
@@ -73,10 +75,8 @@ def test_of_many_classes_those_with_most_objects_have_panels(tmp_path):
         def __init__(self, objects):
             self.name, self.objects = str(objects), objects
 
-    class Run:
-        curves = [Row(0), *(Row(i) for i in range(30))]
-
-    assert most_frequent({"torch": [Run()]}) == list(range(31 - MOST, 31))
+    run = SimpleNamespace(curves=[Row(0), *(Row(i) for i in range(30))])
+    assert most_frequent({"torch": [run]}) == list(range(31 - MOST, 31))
     assert most_frequent({}) == []
 
 
