@@ -5,6 +5,7 @@ frozen stages, dropout, accumulated batches, an average. The first framework's p
 """
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,31 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "train": {"epochs": 3, "accumulate": 2, "clip_norm": 0.5, "ema": AVERAGE | {"offset": 1, "integers": True}},
     },
 }
+RELEASED = {"model": "nanodet", "variant": "plus-m_320", "classes": 80}  # what `Released` weights are for
 LIKELY = {  # biases of the class scores, raised so that detectors with a threshold detect something untrained
     "gfocalv2": ("bbox_head.gfl_cls.bias",),
     "nanodet": tuple(f"head.gfl_cls.{level}.bias" for level in range(4)),
 }
 
 
+@dataclass(frozen=True)
+class Released:
+    """A file of released weights, and a prepared dataset of as many classes (a folder `results/data/<name>-<hash>`)."""
+
+    weights: Path
+    data: Path
+
+
 class Bench:
     """One model with one seed in `folder`: its configuration, its weights and the first framework's probe.
 
-    probe: a key of PROBES
+    probe     a key of PROBES
+    released  start from these weights, in the official variant and on those images
     """
 
-    def __init__(self, model: str, folder: Path, seed: int = 3, probe: str = "whole"):
+    def __init__(self, model: str, folder: Path, seed: int = 3, probe: str = "whole", released: Released | None = None):
         self.model, self.folder, self.seed, self.settings = model, folder, seed, PROBES[probe]
+        self.released = released
 
     @property
     def reference(self) -> Probe:
@@ -83,6 +95,26 @@ class Bench:
     def make(self, first: type[Framework]) -> "Bench":
         """Write configuration, weights and the first framework's probe."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.released is None:
+            self._draw(first)
+        else:
+            self._take(first, self.released)
+        self.probe(first, self.folder / "first")
+        return self
+
+    def _take(self, first: type[Framework], released: Released) -> None:
+        """Released weights on a dataset of photographs; what the file lacks is drawn."""
+        weights = self.folder / "init.safetensors"
+        run = make_released(released.data, weights) | {"seed": self.seed, "framework": first.name}
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(run))
+        words = ["init", "--model", RELEASED["model"], "--variant", RELEASED["variant"], "--part", "detector"]
+        words += ["--num-classes", RELEASED["classes"], "--seed", self.seed]
+        words += ["--weights", released.weights, "--out", weights]
+        if status := cli.main(first, [str(word) for word in words]):
+            raise RuntimeError(f"init ended with {status}")
+
+    def _draw(self, first: type[Framework]) -> None:
+        """Weights drawn from the seed on a few drawn images."""
         data, weights = self.folder / "data", self.folder / "init.safetensors"
         if not (data / "manifest.json").exists():
             make_dataset(data, train=8, val=2) if self.model == "numpy" else make_objects(data)
@@ -98,8 +130,6 @@ class Bench:
         for name in LIKELY.get(self.model, ()):
             arrays[name] = arrays[name] * 0 + np.float32(-0.5)
         formats.write(weights, arrays)
-        self.probe(first, self.folder / "first")
-        return self
 
     def probe(self, framework: type[Framework], out: Path, *more: str) -> Probe:
         """Run the verb `probe`. Raises RuntimeError where it ends with an error."""
@@ -140,6 +170,17 @@ def make_stand_in(data: Path, weights: Path) -> dict[str, Any]:
     """The configuration of the NumPy stand-in's run."""
     run = make_run(data, weights)
     return run | {"train": run["train"] | {"accumulate": 2, "batch_size": 2}}
+
+
+def make_released(data: Path, weights: Path) -> dict[str, Any]:
+    """The configuration of the official variant: its own sizes and augmentation, batches of two images."""
+    plain = model_config(RELEASED["model"], RELEASED["variant"], RELEASED["classes"]).plain()
+    train = plain["train"] | {key: TRAINED[key] for key in ("epochs", "batch_size", "eval_every")}
+    train |= {"optimizer": plain["train"]["optimizer"] | {"lr": 1e-4}, "schedule": COSINE, "clip_norm": 0.5}
+    run = make_run(data.absolute(), weights, "torch")
+    run |= {key: plain[key] for key in ("model", "variant", "label_space", "options", "preprocess")}
+    about = {"id": data.name, "root": str(data.absolute()), "num_classes": RELEASED["classes"]}
+    return run | {"groups": [], "train": train | {"ema": AVERAGE}, "data": about}
 
 
 def make_model(model: str, data: Path, weights: Path) -> dict[str, Any]:

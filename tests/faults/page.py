@@ -14,7 +14,7 @@ HEAD = """# Planted faults
 Made by `make faults` (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks,
 never in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
 `tests/faults/*_faults.py` hold the mistakes. The first framework is PyTorch and the second is Jittor with the mistake,
-on the tiny variants made narrower: images of 64 pixels, two in a batch, four steps of training
+on {models}
 (`tests/faults/bench.py`). Mistakes that need nothing but the interface `parity.framework.Framework` are planted in
 PyTorch too, then with PyTorch on both sides; "numpy" is the stand-in framework of the tests, likewise. A mistake is
 given as much of the ladder as it needs: one training step where it is in the forward pass, the losses, the detections
@@ -24,6 +24,9 @@ do. The clean pairs climb the whole ladder.
 The rung is the lowest one that fails. The cause is named where the ladder's message holds the module, the parameter or
 the key that is wrong. The message shown is the one that names it, with its rung in front if that is a higher one.
 """
+
+TINY = "the tiny variants made narrower: images of 64 pixels, two in a batch, four steps of training"
+RELEASED = "NanoDet-Plus plus-m_320 that starts from `{file}`: photographs of 320 pixels, two in a batch"
 
 
 def judge(found: dict[str, Any], fault: Fault) -> tuple[int | None, str]:
@@ -36,8 +39,13 @@ def judge(found: dict[str, Any], fault: Fault) -> tuple[int | None, str]:
     return lowest, named if number in (None, lowest) else f"rung {number}: {named}"
 
 
-def write_page(out: Path, results: Path, faults: list[Fault], pairs: list[tuple[str, int]]) -> None:
-    """Write the page from the results that are there; what has none is listed as not run."""
+def write_page(
+    out: Path, results: Path, faults: list[Fault], pairs: list[tuple[str, int]], released: str | None = None
+) -> None:
+    """Write the page from the results that are there; what has none is listed as not run.
+
+    `pairs` are models and seeds of the clean runs. `released` names the file of weights that everything started from.
+    """
     rows, missed, waiting, counts = [], [], [], Counter()
     caught: dict[str, bool] = {}
     known = [read_json(file) for file in sorted(results.glob("*/*/*.json"))]
@@ -60,14 +68,14 @@ def write_page(out: Path, results: Path, faults: list[Fault], pairs: list[tuple[
                 missed.append(f"- {fault.name} ({framework}, {model}), {verdict}: {reason}")
     clean = [f for f in known if "clean" in f and (f["model"], f["clean"]) in pairs]
     alarms = [f"{f['model']} seed {f['clean']}: {f['failing'][0]['where']}" for f in clean if f["failing"]]
-    lines = [HEAD]
+    lines = [HEAD.format(models=RELEASED.format(file=released) if released else TINY)]
     lines += [
         f"**{sum(caught.values())} of {len(caught)} mistakes caught with the cause named wherever they were planted**"
         f" ({len(rows)} plantings: {counts['yes']} with the cause named, {counts['cause not named']} without,"
         f" {counts['no']} not caught).\n"
     ]
     lines += [
-        f"Clean pairs, PyTorch and Jittor, {len(clean)} of {len(pairs)} run (five seeds of each model):"
+        f"Clean pairs, PyTorch and Jittor, {len(clean)} of {len(pairs)} run of every model and seed:"
         f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.\n"
     ]
     lines += [f"Not run: {'; '.join(waiting) or 'none'}.\n"]

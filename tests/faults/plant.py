@@ -6,6 +6,9 @@
     python tests/faults/plant.py numpy [--clean]     # the same for the stand-in, which needs no framework
     python tests/faults/plant.py page --out docs/faults.md
 
+With `--weights FILE --data FOLDER` the mistakes of NanoDet-Plus are planted in its official variant, which starts from
+these released weights, on the images of a prepared dataset (`results/data/<name>-<hash>`); results and page are apart.
+
 `make faults` runs all of them, each in the environment of its framework. The result of every mistake is a file under
 `results/faults`, so that a command that was killed goes on where it stopped. Delete the folder to begin anew.
 """
@@ -15,13 +18,14 @@ import os
 import re
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/parity"), str(ROOT / "tests/faults")]
 
-from bench import OVERRIDES, PROBES, Bench  # noqa: E402
+from bench import OVERRIDES, PROBES, RELEASED, Bench, Released  # noqa: E402
 from catalogue import FAULTS  # noqa: E402
 from page import write_page  # noqa: E402
 from planting import Fault  # noqa: E402
@@ -48,10 +52,17 @@ def framework_of(name: str) -> type[Framework]:
     return JittorFramework
 
 
-def bench_of(model: str, results: Path, seed: int = SEEDS[0], probe: str = "whole") -> Bench:
-    """The bench of one model and seed; the stand-in always has the whole ladder."""
-    probe = "whole" if model == "numpy" else probe
-    return Bench(model, results / model / f"seed{seed} {probe}", seed, probe)
+@dataclass(frozen=True)
+class Place:
+    """Where results lie, and the released weights that everything starts from, if any."""
+
+    results: Path
+    released: Released | None = None
+
+    def bench(self, model: str, seed: int = SEEDS[0], probe: str = "whole") -> Bench:
+        """The bench of one model and seed; the stand-in always has the whole ladder."""
+        probe = "whole" if model == "numpy" else probe
+        return Bench(model, self.results / model / f"seed{seed} {probe}", seed, probe, self.released)
 
 
 def failing(alignment: dict[str, Any]) -> list[dict[str, Any]]:
@@ -77,13 +88,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def plant_all(name: str, models: list[str], results: Path, only: str) -> None:
+def plant_all(name: str, models: list[str], faults: list[Fault], place: Place, only: str) -> None:
     """Plant every mistake that has no result yet in the framework `name`."""
     framework = framework_of(name)
     for model in models:
-        for fault in FAULTS:
-            bench = bench_of(model, results, probe=fault.probe)
-            file = results / model / name / f"{slug(fault.name)}.json"
+        for fault in faults:
+            bench = place.bench(model, probe=fault.probe)
+            file = place.results / model / name / f"{slug(fault.name)}.json"
             if model not in fault.planted_in(name) or only not in fault.name or (file.exists() and not only):
                 continue
             start = time.monotonic()
@@ -95,29 +106,29 @@ def plant_all(name: str, models: list[str], results: Path, only: str) -> None:
             print(f"{about['seconds']} s {model}: {fault.name}: {first}", flush=True)
 
 
-def run_clean(name: str, models: list[str], results: Path) -> None:
+def run_clean(name: str, models: list[str], place: Place) -> None:
     """The ladder of clean runs of every model, five seeds each."""
     framework = framework_of(name)
     for model in models:
-        for seed in SEEDS if model != "numpy" else SEEDS[:1]:
-            file = results / model / name / f"clean-{seed}.json"
+        for seed in SEEDS[:1] if model == "numpy" or place.released else SEEDS:
+            file = place.results / model / name / f"clean-{seed}.json"
             if file.exists():
                 continue
-            alignment = bench_of(model, results, seed).climb(framework)
+            alignment = place.bench(model, seed).climb(framework)
             open_rungs = [r["rung"] for r in alignment["rungs"] if r["verdict"] == "incomplete"]
             found = {"clean": seed, "framework": name, "model": model, "incomplete": open_rungs}
             write_json(file, found | {"failing": failing(alignment)})
             print(f"clean: {model}, seed {seed}: {found | {'failing': failing(alignment)}}", flush=True)
 
 
-def make_references(name: str, models: list[str], results: Path) -> None:
+def make_references(name: str, models: list[str], place: Place) -> None:
     """The first framework's probes that are not there yet, those that mistakes are planted against first."""
     framework = framework_of(name)
     planted = [(SEEDS[0], probe) for probe in PROBES] if name == "torch" else [(SEEDS[0], "whole")]
-    clean = [(seed, "whole") for seed in SEEDS[1:]] if name == "torch" else []
+    clean = [(seed, "whole") for seed in SEEDS[1:]] if name == "torch" and place.released is None else []
     for seed, probe in [*planted, *clean]:
         for model in models:
-            bench = bench_of(model, results, seed, probe)
+            bench = place.bench(model, seed, probe)
             if not bench.made:
                 bench.make(framework)
                 print(f"reference: {model}, seed {seed}, {probe}", flush=True)
@@ -132,17 +143,29 @@ def main() -> int:
     parser.add_argument("--clean", action="store_true", help="Run the clean pairs and plant nothing.")
     parser.add_argument("--results", type=Path, default=ROOT / "results/faults", help="Folder of all results.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/faults.md", help="The page to write.")
+    parser.add_argument("--weights", type=Path, help="Released weights of NanoDet-Plus that everything starts from.")
+    parser.add_argument("--data", type=Path, help="The prepared dataset that goes with them.")
     args = parser.parse_args()
-    models = args.models or (["numpy"] if args.what == "numpy" else list(MODELS))
+    if (args.weights is None) != (args.data is None):
+        parser.error("--weights and --data go together")
+    models, place, faults = args.models or list(MODELS), Place(args.results), FAULTS
+    if args.weights:
+        models = [RELEASED["model"]]
+        place = Place(args.results / "released", Released(args.weights, args.data))
+        faults = [replace(fault, models=(models[0],)) for fault in FAULTS if models[0] in fault.models]
+    elif args.what == "numpy" and not args.models:
+        models = ["numpy"]
     if args.what == "page":
-        write_page(args.out, args.results, FAULTS, [(model, seed) for model in MODELS for seed in SEEDS])
+        seeds = SEEDS[:1] if args.weights else SEEDS
+        pairs = [(model, seed) for model in models for seed in seeds]
+        write_page(args.out, place.results, faults, pairs, args.weights.name if args.weights else None)
         return 0
     if args.references or args.what == "numpy":
-        make_references(args.what, models, args.results)
+        make_references(args.what, models, place)
     if args.clean:
-        run_clean(args.what, models, args.results)
+        run_clean(args.what, models, place)
     elif not args.references:
-        plant_all(args.what, models, args.results, args.only)
+        plant_all(args.what, models, faults, place, args.only)
     return 0
 
 
