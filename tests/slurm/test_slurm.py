@@ -6,7 +6,7 @@ import subprocess
 import time
 
 TRAIN = ("--until", "train", "--config", "framework=torch", "device=cuda")
-MEASURE = ("--until", "profile", "--config", "framework=torch", "device=auto")  # no GPU is visible: the CPU
+MEASURE = ("--until", "publish_profile", "--config", "framework=torch", "device=auto")  # no GPU is visible: the CPU
 
 
 def resumed(project) -> list[bool]:
