@@ -17,9 +17,11 @@ from parity import cli
 from parity.align.files import Probe
 from parity.align.ladder import climb
 from parity.config.models import model_config
-from parity.config.run import load_run
+from parity.config.run import RunConfig, load_run
+from parity.data.draws import Draws
 from parity.files import read_json, write_json
 from parity.framework import Framework
+from parity.train import engine
 from parity.weights import formats
 from parity.weights.initialize import initialize
 
@@ -59,6 +61,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
 }
 RELEASED = {"model": "nanodet", "variant": "plus-m_320", "classes": 80}  # what `Released` weights are for
+SETTLED = ("nanodet",)  # so deep that with fresh statistics nothing of the image is left in the scores: all of them tie
 LIKELY = {  # biases of the class scores, raised so that detectors with a threshold detect something untrained
     "gfocalv2": ("bbox_head.gfl_cls.bias",),
     "nanodet": tuple(f"head.gfl_cls.{level}.bias" for level in range(4)),
@@ -127,6 +130,8 @@ class Bench:
             arrays["norm.running_mean"] = np.full(2, 0.1, np.float32)
         else:
             arrays = initialize(settings.model, whole.tensors(), self.seed, settings.options)
+        if self.model in SETTLED:
+            arrays |= settled(whole, settings, arrays)
         for name in LIKELY.get(self.model, ()):
             arrays[name] = arrays[name] * 0 + np.float32(-0.5)
         formats.write(weights, arrays)
@@ -147,6 +152,16 @@ class Bench:
         """alignment.json of the first framework and this one."""
         with tempfile.TemporaryDirectory() as out:
             return climb(self.reference, self.probe(framework, Path(out), "--reference", str(self.folder / "first")))
+
+
+def settled(framework: Framework, settings: RunConfig, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Running statistics after the model has seen every training batch four times, by name."""
+    framework.load_state(arrays)
+    loader = engine.train_loader(settings)
+    for _ in range(4):
+        for batch in loader.batches(1):
+            framework.forward_backward(batch, Draws(settings.seed, 0, 0), 0)
+    return {name: value for name, value in framework.state().items() if ".running_" in name}
 
 
 def make_objects(root: Path) -> None:

@@ -70,7 +70,7 @@ def write_page(
     alarms = [f"{f['model']} seed {f['clean']}: {f['failing'][0]['where']}" for f in clean if f["failing"]]
     lines = [HEAD.format(models=RELEASED.format(file=released) if released else TINY)]
     lines += [
-        f"**{sum(caught.values())} of {len(caught)} mistakes caught with the cause named wherever they were planted**"
+        f"Caught with the cause named: {sum(caught.values())} of {len(caught)} mistakes, wherever they were planted"
         f" ({len(rows)} plantings: {counts['yes']} with the cause named, {counts['cause not named']} without,"
         f" {counts['no']} not caught).\n"
     ]

@@ -176,7 +176,7 @@ TRAINING = [
     Fault("learning rate one step late", method("optimizer_step", _late), STEP, ("numpy", R, G), probe="steps"),
     Fault(
         "learning rates of the groups exchanged",
-        method("optimizer_step", lambda f, self, lrs, clip: f(lrs[::-1], clip)),
+        method("optimizer_step", lambda f, self, lrs, clip: f([*lrs[1:], lrs[0]], clip)),
         STEP,
         ("numpy", R, D),
         probe="steps",

@@ -61,7 +61,9 @@ def gradients(first: Probe, second: Probe) -> Rung:
     medians = [d.relative_l2 for d, _ in judged]
     own_medians = [float(np.median([middle(f).relative_l2 for f in run.found.values()])) for run in own if run.found]
     usual = TOLERANCES["gradient median"].widened(own_medians)
-    rung.number(float(np.median(medians or [0])), usual.limit, "relative L2", "median over parameters and batches")
+    most = max(judged, key=lambda pair: pair[0].ratio, default=None)
+    where = "median over parameters and batches" + (f", the most at {most[0].name}" if most else "")
+    rung.number(float(np.median(medians or [0])), usual.limit, "relative L2", where)
     share, ceiling = both.kinked / max(1, both.size), TOLERANCES["kinked share"].limit
     rung.number(share, ceiling, "share", f"share of elements that differ by more than {TOLERANCES['kink'].limit:g}")
     names = set().union(*(_names(probe, k) for probe in (first, second) for k in range(count)))
