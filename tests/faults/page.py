@@ -75,7 +75,7 @@ def write_page(
         f" {counts['no']} not caught).\n"
     ]
     lines += [
-        f"Clean pairs, PyTorch and Jittor, {len(clean)} of {len(pairs)} run of every model and seed:"
+        f"Clean pairs, PyTorch and Jittor: {len(clean)} of {len(pairs)} were run,"
         f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.\n"
     ]
     lines += [f"Not run: {'; '.join(waiting) or 'none'}.\n"]
