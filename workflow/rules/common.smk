@@ -51,7 +51,7 @@ try:
     config.update(SETTINGS.plain())
     validate(config, str(ROOT / "workflow/schemas/config.schema.yaml"), set_default=False)
     # How the data was fetched is not part of its identity: a dataset keeps its name when nothing is fetched any more.
-    FETCH = {key: config["data"].pop(key) for key in ids.FETCHING if key in config["data"]}
+    FETCH = {key: config["data"].pop(key) for key in sorted(ids.FETCHING) if key in config["data"]}
     if FETCH.get("download"):
         official.needed(config["data"] | FETCH)
 except UserError as error:
