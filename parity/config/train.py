@@ -94,6 +94,13 @@ class TrainConfig(Section):
     evaluate_first: bool | None = Field(
         None, description="Validate the initial weights too, as epoch 0: what fine-tuning has to improve on."
     )
+    # No result depends on it. So `plain`, which names and digests are made from, leaves it out.
+    tensorboard: bool = Field(
+        False,
+        exclude=True,
+        description="Write the run's log and a picture of each validation as TensorBoard events too, into its folder"
+        " tensorboard/. It changes nothing else and trains nothing again.",
+    )
 
     @property
     def judged_by_ema(self) -> bool:

@@ -1,1 +1,1 @@
-"""Detection on the user's own images: reading, drawing, and how two frameworks differ."""
+"""Detection on the user's own images: reading, detecting, and how two frameworks differ."""

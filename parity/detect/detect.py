@@ -12,8 +12,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from parity.data.transforms import make_preprocess
-from parity.detect import draw, fonts, sources
+from parity.detect import sources
 from parity.detect.model import Detector, load, of_run, of_weights
+from parity.draw import boxes, fonts
 from parity.errors import UserError
 from parity.files import atomic, write_json
 from parity.framework import Batch, Framework
@@ -104,10 +105,10 @@ class Work:
 
     def drawn(self, image: np.ndarray, entries: list[dict[str, Any]]) -> Image.Image:
         """The picture of an image with its detections."""
-        font, complaint = fonts.font_for(self.detector.names.values(), draw.text_size(image))
+        font, complaint = fonts.font_for(self.detector.names.values(), boxes.text_size(image))
         if complaint:
             self.complaints[complaint] = None
-        return draw.draw(image, entries, self.detector.names, font)
+        return boxes.draw(image, entries, self.detector.names, font)
 
     def image(self, path: Path) -> None:
         """Detect on an image file and draw it into `out`, under its own name or a numbered one if that is taken."""

@@ -26,6 +26,7 @@ from parity.errors import UserError
 from parity.files import locked, read_json, sweep, write_json
 from parity.framework import Batch, Detections, Framework, Group, StepResult
 from parity.train import checkpoint, observe, trouble
+from parity.train.board import Board
 from parity.train.checkpoint import Position
 from parity.train.evaluate import evaluate, to_coco
 from parity.train.meter import Meter
@@ -104,13 +105,13 @@ def coco_results(
 def train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
-    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; run.json last of all.
-    Whenever it is killed, the same call ends with the same files (times apart). Raises UserError when another process
-    trains into `out`.
+    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; tensorboard/ where it is
+    asked for; run.json last of all. Whenever it is killed, the same call ends with the same files (times apart).
+    Raises UserError when another process trains into `out`.
     """
     out = Path(out)
     with locked(out):
-        for folder in (out, out / "checkpoints"):
+        for folder in (out, out / "checkpoints", out / "tensorboard"):
             sweep(folder)
         return _train(run, framework, out)
 
@@ -137,7 +138,10 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     progress = Progress(label, len(factors), 0, run.log_seconds)
     position = _start(run, framework, out, factors, progress)
     origin = position.origin or {"step": 0, "epoch": 0}
-    log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"])
+    board = None
+    if settings.tensorboard:
+        board = Board(out / "tensorboard", validation.dataset, position.step, position.epoch, progress.line)
+    log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"], board)
     save = _Saver(run, framework, out / "checkpoints", factors, position, log)
     started, found, report = now(), None, None
 
@@ -154,6 +158,8 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
                 _keep_best(run, framework, position, scores, epoch, out)
             line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
             log.write(line)
+            if log.board and scores:
+                log.board.detections(found)
             progress.line(_epoch_text(line, settings.epochs))
             position.next_epoch()
             save()
@@ -195,11 +201,14 @@ def _evaluate_first(
 ) -> None:
     """Validate the initial weights: epoch 0, what training has to improve on."""
     begin = time.perf_counter()
-    scores = _validate(run, framework, validation, position.notes)[1]["metrics"]
+    found, report = _validate(run, framework, validation, position.notes)
+    scores = report["metrics"]
     _keep_best(run, framework, position, scores, 0, out)
     seconds = {"train": 0.0, "evaluate": round(time.perf_counter() - begin, 3)}
     line = {"kind": "epoch", "epoch": 0, "steps": 0, "total": None, "losses": {}, "metrics": scores}
     log.write(line | {"seconds": seconds, "peak_memory_mb": meter.peak()})
+    if log.board:
+        log.board.detections(found)
     progress.line("before training: " + _scores_text(scores))
 
 

@@ -15,6 +15,7 @@ from parity.config.run import RunConfig
 from parity.errors import UserError
 from parity.files import digest, write_text
 from parity.framework import Framework, Group, TensorInfo
+from parity.train.board import Board
 
 ROOT = Path(__file__).resolve().parents[2]
 RESTARTS = "PARITY_RESTARTS"  # how often run_job.py has started the program again after a crash of Jittor's compiler
@@ -67,13 +68,19 @@ class MetricsLog:
     """Append-only JSON lines. Opening it for a continued run drops the lines written after the checkpoint.
 
     `first_step` and `first_epoch` are where the run began: not 0 for one that continues another run's checkpoint.
-    Raises UserError when lines before the checkpoint are gone.
+    `board` gets every line as well. Raises UserError when lines before the checkpoint are gone.
     """
 
     def __init__(
-        self, path: Path, keep_steps: int = 0, keep_epochs: int = 0, first_step: int = 0, first_epoch: int = 0
+        self,
+        path: Path,
+        keep_steps: int = 0,
+        keep_epochs: int = 0,
+        first_step: int = 0,
+        first_epoch: int = 0,
+        board: Board | None = None,
     ):
-        self.path = Path(path)
+        self.path, self.board = Path(path), board
         kept = _lines_before(self.path, keep_steps, keep_epochs)
         for kind, first, last in (("step", first_step, keep_steps), ("epoch", first_epoch, keep_epochs)):
             have = [line[kind] for _, line in kept if line["kind"] == kind and line[kind]]  # epoch 0: before training
@@ -91,10 +98,14 @@ class MetricsLog:
     def write(self, line: Line) -> None:
         """Append one record; it is in the file when this returns."""
         self._do(lambda: self.handle.write(json.dumps(line, allow_nan=True) + "\n"))
+        if self.board:
+            self.board.line(line)
 
     def sync(self) -> None:
         """Have every line on the disk: a checkpoint must not be there without the lines before it."""
         self._do(lambda: os.fsync(self.handle.fileno()))
+        if self.board:
+            self.board.sync()
 
     def _do(self, action: Callable[[], Any]) -> None:
         try:
@@ -104,6 +115,8 @@ class MetricsLog:
 
     def close(self) -> None:
         self._do(self.handle.close)
+        if self.board:
+            self.board.close()
 
 
 def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, Line]]:

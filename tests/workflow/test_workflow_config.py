@@ -143,6 +143,10 @@ def test_one_framework_narrows_the_list():
             {"models": {"rtdetr": {"train": {"augment": {"flipp": 1}}}}},
             "models.rtdetr: train.augment.flipp: is unknown",
         ),
+        (
+            {"models": {"rtdetr": {"train": {"tensorboard": "often"}}}},
+            "models.rtdetr.train.tensorboard: 'often' is not allowed, expected true or false",
+        ),
         ({"models": {"rtdetr": {"preprocess": {"sice": 64}}}}, "models.rtdetr.preprocess.sice: unknown key"),
         ({"models": {"rtdetr": {"groups": [{"pattern": "a", "lrr": 1}]}}}, "models.rtdetr.groups.0.lrr: unknown key"),
         (

@@ -148,6 +148,12 @@ def test_how_it_looks_and_what_is_logged_only_rewrites_the_report(done_project, 
     assert done_project.jobs("--config", override) == REPORT
 
 
+def test_tensorboard_trains_nothing_again(done_project, tmp_path):
+    overlay = tmp_path / "model.yaml"
+    overlay.write_text("models: {rtdetr: {train: {tensorboard: true}}}\n")
+    assert done_project.jobs("--configfile", str(overlay)) == REPORT
+
+
 def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
     overlay = tmp_path / "model.yaml"
     overlay.write_text("models: {rtdetr: {train: {optimizer: {lr: 3.0e-4}}}}\n")

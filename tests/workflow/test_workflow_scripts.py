@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import run_job
+from small_run import make_run
 
+from parity.config.run import load_run
 from parity.files import locked
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "workflow/scripts"
@@ -146,6 +148,16 @@ def test_a_run_configuration_without_a_key_is_refused(tmp_path):
     run = call("write_run_config.py", "--settings", json.dumps({"model": "rtdetr"}), "--out", tmp_path / "run.yaml")
     assert run.returncode == 2
     assert run.stderr.startswith("error: ") and "lacks" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_a_run_configuration_is_told_of_tensorboard(tmp_path):
+    data, weights = tmp_path / "data", tmp_path / "init.safetensors"
+    settings = make_run(data, weights)
+    for asked in (0, 1):
+        path = tmp_path / f"{asked}.yaml"
+        run = call("write_run_config.py", "--settings", json.dumps(settings), "--tensorboard", asked, "--out", path)
+        assert run.returncode == 0, run.stderr
+        assert load_run(path).train.tensorboard is bool(asked)
 
 
 @pytest.mark.parametrize("script", ["make_dataset.py", "write_run_config.py", "evaluate.py", "collect.py"])

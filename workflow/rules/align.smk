@@ -12,6 +12,7 @@ rule align_config:
     resources:
         # Resources, because unlike params they are no reason to run again.
         **{key: config[key] for key in MACHINE_KEYS},
+        tensorboard=lambda w: int(resolved(w.model).train.tensorboard),
     params:
         job=job("workflow"),
         settings=align_yaml,
@@ -21,6 +22,7 @@ rule align_config:
         "{params.job} --quiet {log:q} write_run_config.py --settings {params.settings:q} --out {output:q}"
         " --workers {resources.workers} --log-seconds {resources.log_seconds}"
         " --checkpoint-minutes {resources.checkpoint_minutes} --keep-checkpoints {resources.keep_checkpoints}"
+        " --tensorboard {resources.tensorboard}"
 
 
 rule probe:

@@ -18,7 +18,7 @@ from make_venv import ROOT, venv_path
 from PIL import Image
 
 from parity.compare.agreement import agreement
-from parity.detect.draw import beside
+from parity.draw.boxes import beside
 from parity.errors import UserError
 from parity.files import atomic, read_json, write_json
 

@@ -44,6 +44,7 @@ def begin(folder: Path, sources: list[str]) -> None:
             print(f"{checkpoints}: of a finished run or of other code, starting afresh", file=sys.stderr)
             shutil.rmtree(checkpoints)
             (folder / "metrics.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         write_text(mark, f"{code}\n")
 
 

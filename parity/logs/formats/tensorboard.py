@@ -1,52 +1,20 @@
-"""TensorBoard event files: their scalars, read with the message types of tensorboardX.
-
-A file is a row of records: length (8 bytes), its masked CRC-32C (4), that many bytes, their CRC (4).
-"""
+"""TensorBoard event files: their scalars, read with the message types of tensorboardX."""
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
-from parity.errors import UserError
+from parity.events import masked_crc, records
 from parity.logs.builder import Builder
 from parity.logs.names import bare, metric, phase, quantity
 
 NAME = "TensorBoard event file"
-LONGEST = 64 << 20  # bytes of one record; images and graphs may be large, scalars are not
 SCALARS = 100_000  # bytes of a record beyond which it holds no plain scalar and is passed over
 TAGS = 400
 
 
 def recognise_bytes(head: bytes) -> bool:
     """Whether a file begins with a record whose length has the right checksum."""
-    return len(head) >= 12 and _masked_crc(head[:8]) == struct.unpack("<I", head[8:12])[0]
-
-
-def _masked_crc(data: bytes) -> int:
-    from tensorboardX.crc32c import crc32c  # only where such a file is read: it takes a quarter of a second
-
-    value = crc32c(data)
-    return (((value >> 15) | (value << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def records(path: Path, hashed) -> Iterator[bytes]:
-    """Payloads of the records of one file; ends quietly at a torn or damaged one. `hashed` is fed every byte."""
-    try:
-        with open(path, "rb") as handle:
-            while len(head := handle.read(12)) == 12:
-                hashed.update(head)
-                length, crc = struct.unpack("<QI", head)
-                if _masked_crc(head[:8]) != crc or length > LONGEST:
-                    return
-                payload = handle.read(length)
-                tail = handle.read(4)
-                hashed.update(payload + tail)
-                if len(payload) < length or len(tail) < 4 or _masked_crc(payload) != struct.unpack("<I", tail)[0]:
-                    return
-                yield payload
-            hashed.update(head)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return len(head) >= 12 and masked_crc(head[:8]) == struct.unpack("<I", head[8:12])[0]
 
 
 def read(path: Path, builder: Builder, hashed) -> int:

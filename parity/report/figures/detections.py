@@ -12,6 +12,7 @@ from parity.compare.comparison import Comparison, Run
 from parity.compare.findings import Findings
 from parity.data.fonts import Lettering, lettering
 from parity.data.loader import decode
+from parity.draw.sheet import evenly
 from parity.errors import UserError
 from parity.files import read_json
 from parity.report.figures.style import canvas, display, empty
@@ -25,8 +26,7 @@ def choose(truth: dict, count: int) -> list[dict]:
     """Images with annotations, evenly spaced by id, so that nobody picked the pretty ones."""
     annotated = {a["image_id"] for a in truth["annotations"] if not a.get("iscrowd")}
     images = sorted((i for i in truth["images"] if i["id"] in annotated), key=lambda i: i["id"])
-    places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return [images[i] for i in places]
+    return evenly(images, count)
 
 
 def threshold(found: dict[str, list[dict]], ids: set[int], wanted: float) -> float:

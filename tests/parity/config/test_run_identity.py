@@ -8,7 +8,7 @@ import yaml
 from parity.config import ids
 from parity.config.resolve import resolve
 from parity.config.run import MACHINE_KEYS, ResolvedConfig
-from parity.config.workflow import ProfileConfig, WorkflowConfig
+from parity.config.workflow import AlignConfig, ProfileConfig, WorkflowConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
@@ -111,3 +111,14 @@ def test_how_much_is_measured_counts_and_what_else_is_measured_does_not():
 
 def test_a_measurement_of_both_frameworks_is_named_by_what_either_is_told():
     assert ids.profile_id(resolved(jittor={"ops": "stock"}), PROFILE) != ids.profile_id(resolved(), PROFILE)
+
+
+def test_tensorboard_names_nothing():
+    asked = resolved(models={"rtdetr": {"train": {"tensorboard": True}}})
+    assert asked.train.tensorboard and not resolved().train.tensorboard
+    assert asked.plain() == resolved().plain()
+    align = AlignConfig()
+    for names in (lambda r: ids.run_id(r, 0), lambda r: ids.profile_id(r, PROFILE), ids.weights_id):
+        assert names(asked) == names(resolved())
+    assert ids.alignment_id(asked, align, ["torch"], 0) == ids.alignment_id(resolved(), align, ["torch"], 0)
+    assert asked.run("torch", 0, "w").train.tensorboard

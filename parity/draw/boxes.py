@@ -28,16 +28,20 @@ def draw(
     font: ImageFont.FreeTypeFont,
     title: str = "",
 ) -> Image.Image:
-    """A picture of `image` (uint8 [H, W, 3]) with `entries` in COCO results format, the best score on top."""
+    """A picture of `image` (uint8 [H, W, 3]) with `entries` in COCO results format, the best score on top.
+
+    An entry without a score, such as an annotation, is drawn with its name alone. `title` stands at the lower edge.
+    """
     picture = Image.fromarray(image)
     canvas = ImageDraw.Draw(picture)
     order = {category: place for place, category in enumerate(sorted(names))}
     width = max(2, round(max(image.shape[:2]) / 400))
-    for entry in sorted(entries, key=lambda entry: entry["score"]):
+    for entry in sorted(entries, key=lambda entry: entry.get("score", 1.0)):
         x, y, w, h = entry["bbox"]
         shade = colour(order.get(entry["category_id"], 0))
         canvas.rectangle((x, y, x + max(w, 0), y + max(h, 0)), outline=shade, width=width)
-        label = f"{names.get(entry['category_id'], entry['category_id'])} {entry['score']:.2f}"
+        label = str(names.get(entry["category_id"], entry["category_id"]))
+        label += f" {entry['score']:.2f}" if "score" in entry else ""
         _label(canvas, (x, y), label, shade, font, picture.size)
     if title:
         _label(canvas, (0, picture.size[1]), title, (32, 32, 32), font, picture.size)
@@ -56,10 +60,20 @@ def _label(canvas, place, text: str, shade, font, size: tuple[int, int]) -> None
 
 
 def beside(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures of one height side by side."""
+    """Pictures side by side, their upper edges in line."""
     whole = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)))
     x = 0
     for picture in pictures:
         whole.paste(picture, (x, 0))
         x += picture.width
+    return whole
+
+
+def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures one below the other, their left edges in line."""
+    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+    y = 0
+    for picture in pictures:
+        whole.paste(picture, (0, y))
+        y += picture.height
     return whole

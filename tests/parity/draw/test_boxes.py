@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from parity.detect.draw import beside, colour, draw
-from parity.detect.fonts import font_for, has_glyphs
+from parity.draw.boxes import beside, colour, draw
+from parity.draw.fonts import font_for, has_glyphs
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 FONT = ImageFont.load_default(12)
