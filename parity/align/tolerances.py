@@ -107,13 +107,14 @@ TOLERANCES = {
     ),
     "moment": Tolerance(1e-6, "Moments of the optimiser after that step.", peak=1e-5),
     "buffer": Tolerance(5e-5, "Running statistics of one forward pass from the same state: as a layer.", peak=1e-3),
+    "counter": Tolerance(0, "Batches that BatchNorm has counted, from one state: whole numbers."),
     "learning rate": Tolerance(0, EXACT),
     "anchor": Tolerance(
         1e-4,
-        "Relative loss difference at any step of the trajectory that both frameworks take from the same weights; or"
-        " five times what the last bit of every weight does.",
+        "Relative difference of one loss at any step of the trajectory that both frameworks take from the same weights;"
+        " or five times what the last bit of every weight does to that loss.",
     ),
-    "anchor median": Tolerance(1e-6, "The same, the median over the anchors of one component."),
+    "anchor median": Tolerance(1e-6, "The same, the median over the anchors; of the drift, too, the median."),
     "anchor gradient": Tolerance(
         3e-4, "Of the sketch of one parameter's gradient, the median over the anchors; or five times its own drift."
     ),

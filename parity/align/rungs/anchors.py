@@ -93,7 +93,10 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
 
 
 def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
-    own, drift = first.nudged_anchors, []
+    """Judge every component by its own drift: what is nearly zero drifts further than the rest, as a share of itself.
+
+    Pooled, such a component would be held to the others' drift, and would lend them its own.
+    """
     names = {
         n
         for p in (first, second)
@@ -101,17 +104,10 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
         for n in p.anchors.under(f"{s}/")
         if n.split("/")[0] in ("total", "loss")
     }
-    if own is not None:
-        drift = [
-            relative(float(first.anchors[f"{s}/{n}"]), float(own[f"{s}/{n}"]))
-            for s in steps
-            for n in names
-            if f"{s}/{n}" in own
-        ]
-    limit = TOLERANCES["anchor"].widened(drift).limit
-    usual = TOLERANCES["anchor median"].widened([float(np.median(drift))] if drift else ()).limit
     for name in sorted(names):
-        values = []
+        drift, values = loss_drift(first, steps, name), []
+        limit = TOLERANCES["anchor"].widened(drift).limit
+        usual = TOLERANCES["anchor median"].widened([float(np.median(drift))] if drift else ()).limit
         for step in steps:
             sides = [probe.anchors.get(f"{step}/{name}") for probe in (first, second)]
             rung.count("losses at the anchors", 1, all(side is not None for side in sides))
@@ -124,6 +120,16 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
             rung.number(values[-1], limit, "relative", where)
         if values:
             rung.number(float(np.median(values)), usual, "relative", f"{name}, median over the anchors")
+
+
+def loss_drift(first: Probe, steps: list[int], name: str) -> list[float]:
+    """How far rounding alone moves one loss of the first framework at these anchors; what is not finite is left out."""
+    if first.nudged_anchors is None:
+        return []
+    own, again = first.anchors, first.nudged_anchors
+    keys = [f"{step}/{name}" for step in steps]
+    moved = [relative(float(own[key]), float(again[key])) for key in keys if key in own and key in again]
+    return [value for value in moved if np.isfinite(value)]
 
 
 def _floor(arrays: Mapping[str, np.ndarray], step: int) -> float:

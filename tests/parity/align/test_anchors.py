@@ -148,3 +148,34 @@ def test_a_gradient_seen_at_one_anchor_is_held_against_the_largest_drift_there(t
     assert rung["verdict"] == verdict
     if verdict == "fail":
         assert f"grad of rare.weight, median over 1 of {ANCHORS} anchors" in rung["details"]["failures"]
+
+
+def losses(**components):
+    """Losses at the anchors, each multiplied by its factor at every anchor; `small` is a component of its own."""
+
+    def change(arrays):
+        for step in range(1, ANCHORS + 1):
+            arrays[f"{step}/loss/small"] = np.float64(1e-3)
+            for name, factor in components.items():
+                arrays[f"{step}/loss/{name}"] = arrays[f"{step}/loss/{name}"] * factor
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("off", "told"),
+    [
+        ({"small": 1 + 3e-6}, ""),  # five times its own drift is 3.5e-6, of all drifts pooled 2e-6
+        ({"small": 1 + 4e-6}, "loss/small, median over the anchors"),  # a mistake in the component that drifts most
+        ({"loss_box": 1 + 1.5e-6}, "loss/loss_box, median over the anchors"),  # another one's drift is no excuse
+    ],
+)
+def test_every_loss_is_judged_by_its_own_drift(tmp_path, off, told):
+    a = probe(tmp_path / "a", "one", anchors=losses())
+    b = probe(tmp_path / "b", "two", True, anchors=losses(**off))
+    moved = dict(Probe(a).anchors)
+    losses(small=1 + 7e-7, loss_box=1 + 1e-7)(moved)
+    save_arrays(a / "nudged_anchors.npz", moved)
+    rung = climb(Probe(a), Probe(b))["rungs"][9]
+    assert rung["verdict"] == ("fail" if told else "pass")
+    assert rung["details"].get("failures", []) == ([told] if told else [])
