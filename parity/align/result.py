@@ -38,6 +38,7 @@ class Rung:
     failed: bool = False
     alone: bool = False
     _ratio: float = -1.0
+    _failing: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -85,9 +86,8 @@ class Rung:
     def _take(self, ratio: float, value: float | None, limit: float, measure: str, where: str) -> None:
         if ratio > 1:
             self.failed = True
-            self.details.setdefault("failures", [])
-            if len(self.details["failures"]) < SHOWN:
-                self.details["failures"].append(where)
+            self._failing = sorted([*self._failing, (ratio, where)], key=lambda pair: -pair[0])[:SHOWN]
+            self.details["failures"] = [where for _, where in self._failing]
         if ratio > self._ratio:
             self._ratio, self.tolerance, self.measure, self.where = ratio, limit, measure, where
             self.worst = value if value is not None and math.isfinite(value) else None

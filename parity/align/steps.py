@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.align.files import SCORES, Arrays
+from parity.align.sketch import sketch
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
@@ -72,16 +73,17 @@ def record_steps(
     Optimiser and average are told that as many steps were taken before as in the run, so that bias correction, rate and
     the average's decay are those of that step.
 
-    Of the first step: losses, outputs and matches as in `trace`; of step k after it the losses, matches and picked
-    queries, under `batch<k>/`. Of step k, under `step<k>/`: `grad/<name>`, the
-    framework's own; `delta/<name>`, the change of a parameter; `moment/<name>/<slot>`; `buffer/<name>`; `ema/<name>`,
-    the change of the average; `keep`, its decay; and the norms of parameters and average before. Then `step_total`,
-    `step_grad_norm` and `step_clip` [K]. The framework is left as it is after the last step.
+    Of the first step: losses, outputs and matches as in `trace`, and `trained/<path>`, sketches of what the modules
+    answer in training; of step k after it the losses, matches and picked queries, under `batch<k>/`. Of step k, under
+    `step<k>/`: `grad/<name>`, the framework's own; `delta/<name>`, the change of a parameter; `moment/<name>/<slot>`;
+    `buffer/<name>`, counted batches included; `ema/<name>`, the change of the average; `keep`, its decay; and the norms
+    of parameters and average before. Then `step_total`, `step_grad_norm` and `step_clip` [K]. The framework is left as
+    it is after the last step.
     """
     train = settings.train
     framework.load_state(start)
     groups = prepare_training(framework, settings)  # the average starts as a copy of the weights
-    kinds = {info.name: info.kind for info in framework.tensors() if COUNTER not in info.name}
+    kinds = {info.name: info.kind for info in framework.tensors()}
     parameters = [name for name, kind in kinds.items() if kind != "buffer"]
     passed: State = {}
     arrays: State = {}
@@ -100,7 +102,7 @@ def record_steps(
             passed |= {f"{k}/state/{name}": value for name, value in before.items()}
             passed |= {f"{k}/moments/{name}": value for name, value in moments.items()}
             passed |= {f"{k}/ema/{name}": value for name, value in average.items()}
-        total, found = _gradients(framework, settings, step, outputs=True)
+        total, found = _gradients(framework, settings, step, outputs=True, modules=k == 0)
         arrays |= found if k == 0 else {f"batch{k}/{name}": found[name] for name in found if judged_again(name)}
         arrays |= {f"step{k}/grad/{name}": value for name, value in framework.gradients().items()}
         if reference is not None:
@@ -150,14 +152,18 @@ def record_gradients(
     return arrays
 
 
-def _gradients(framework: Framework, settings: RunConfig, step: Step, outputs: bool = False) -> tuple[float, State]:
-    """One forward and backward pass of the step; (loss, losses, outputs and matches if asked for)."""
+def _gradients(
+    framework: Framework, settings: RunConfig, step: Step, outputs: bool = False, modules: bool = False
+) -> tuple[float, State]:
+    """One forward and backward pass of the step; (loss, losses, outputs and matches if asked for, and the modules)."""
     draws = Draws(settings.seed, step.number - 1, 0)
     if not outputs:
         return framework.forward_backward(step.batch, draws, step.epoch).total, {}
     with framework.record_layers() as layers:
         result = framework.forward_backward(step.batch, draws, step.epoch, extras=True)
     arrays = {f"layer/{SCORES}": layers[SCORES]} if SCORES in layers else {}
+    if modules:
+        arrays |= {f"trained/{path}": sketch(path, x) for path, x in layers.items() if x.dtype.kind == "f"}
     arrays |= result.extras | {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
     return result.total, arrays | {"total": np.float32(result.total)}
 

@@ -46,11 +46,12 @@ def gradients(first: Probe, second: Probe) -> Rung:
     for problem in both.alone:
         rung.problem(problem)
     base = TOLERANCES["gradient"]
-    judged, limits = [], {}
+    judged, limits, own_drift = [], {}, {}
     for name, differences in both.found.items():
         drift = [middle(run.found[name]) for run in own if name in run.found]
         tolerance = base.widened((d.relative_l2 for d in drift), (d.peak for d in drift))
         limits[name] = tolerance.limit
+        own_drift[name] = max((d.relative_l2 for d in drift), default=0.0)
         judged.append((middle(differences, tolerance), tolerance))
     for d, tolerance in judged:
         rung.tensors([d], tolerance.limit, tolerance.peak, f"median of {len(both.found[d.name])} batches:")
@@ -61,8 +62,10 @@ def gradients(first: Probe, second: Probe) -> Rung:
     medians = [d.relative_l2 for d, _ in judged]
     own_medians = [float(np.median([middle(f).relative_l2 for f in run.found.values()])) for run in own if run.found]
     usual = TOLERANCES["gradient median"].widened(own_medians)
-    most = max(judged, key=lambda pair: pair[0].ratio, default=None)
-    where = "median over parameters and batches" + (f", the most at {most[0].name}" if most else "")
+    # What lies after a mistake has kinks too; where it begins, rounding alone moves a gradient least.
+    floor = 1e-3 * usual.limit
+    most = max((d for d, _ in judged), key=lambda d: d.relative_l2 / max(own_drift[d.name], floor), default=None)
+    where = "median over parameters and batches" + (f", the most beyond its own drift at {most.name}" if most else "")
     rung.number(float(np.median(medians or [0])), usual.limit, "relative L2", where)
     share, ceiling = both.kinked / max(1, both.size), TOLERANCES["kinked share"].limit
     rung.number(share, ceiling, "share", f"share of elements that differ by more than {TOLERANCES['kink'].limit:g}")

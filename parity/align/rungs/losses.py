@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from parity.align.compare import relative
+from parity.align.compare import compare, relative
 from parity.align.files import Probe
 from parity.align.queries import Queries, judge_queries, match_queries
 from parity.align.result import Rung
@@ -30,8 +30,23 @@ def losses(first: Probe, second: Probe) -> Rung:
     limit = TOLERANCES["matches of other batches"].limit
     rung.number(differing / max(1, pairs), limit, "share", f"{differing} of {pairs} matches on {count} batches differ")
     rung.details |= {"matched_pairs": pairs, "differing_pairs": differing}
+    if rung.failed and (found := first_in_training(first.train, second.train)):
+        rung.where += f"; in training {found}"
     rung.details["components"] = len([*first.train.under("loss/"), "total"])
     return rung
+
+
+def first_in_training(first: Arrays, second: Arrays) -> str:
+    """Which module is the first to answer otherwise in training, on the first batch; "" where none was recorded.
+
+    Rung 3 follows the modules in evaluation. This one only names: RT-DETR's queries may stand in another order.
+    """
+    paths = [name.removeprefix("trained/") for name in first if name.startswith("trained/")]
+    for path in paths:
+        a, b = first[f"trained/{path}"], second.get(f"trained/{path}")
+        if b is not None and not compare(path, a, b, TOLERANCES["layer"]).ok:
+            return f"the first module that differs is {path}"
+    return f"all {len(paths)} modules agree: look at matching, losses and their weights" if paths else ""
 
 
 def _batch(rung: Rung, names: tuple[str, str], first: Arrays, second: Arrays, k: int) -> tuple[int, int]:
@@ -40,15 +55,20 @@ def _batch(rung: Rung, names: tuple[str, str], first: Arrays, second: Arrays, k:
     queries = match_queries(first, second)
     if strict:
         judge_queries(rung, queries)
-    limit = TOLERANCES["loss"].limit
+    limit, agree = TOLERANCES["loss"].limit, True
     for name in sorted({n for side in (first, second) for n in side if n.startswith("loss/")} | {"total"}):
         if name not in first or name not in second:
             rung.problem(f"{place}{name}: only one framework computes it")
             rung.count("components", 1, 0)
+            agree = False
             continue
         rung.count("components", 1, 1)
         a, b = float(first[name]), float(second[name])
-        rung.number(relative(a, b), limit, "relative", f"{place}{name}: {a:.8g} and {b:.8g}")
+        where = f"{place}{name}: {a:.8g} and {b:.8g}"
+        if name == "total" and agree:  # it comes last
+            where += " though every component agrees: their weights or their sum"
+        agree = agree and relative(a, b) <= limit
+        rung.number(relative(a, b), limit, "relative", where)
     pairs = apart = 0
     for head in sorted(_heads(first) | _heads(second)):
         if head not in _heads(first) & _heads(second):

@@ -1,5 +1,7 @@
 """Rung 4: the detections."""
 
+from collections import Counter
+
 import numpy as np
 
 from parity.align.files import Arrays, Probe
@@ -41,7 +43,7 @@ def _partners(rung: Rung, found: Arrays, found2: Arrays, first: Probe, second: P
         rung.count("detections", max(len(scores), len(scores2)), max(len(scores), len(scores2)))
         if len(scores) != len(scores2):
             rung.problem(f"{when}image {i}: {len(scores)} detections and {len(scores2)}")
-        free, lost = np.ones(len(scores2), bool), []
+        free, lost, missing = np.ones(len(scores2), bool), [], Counter()
         # A list that reached its limit was cut: its last entries may be missing in the other list. A short one was not.
         floor = scores.min() + score if len(scores) >= SHORTEST_LIMIT else -np.inf
         for k in range(len(scores)):
@@ -55,8 +57,18 @@ def _partners(rung: Rung, found: Arrays, found2: Arrays, first: Probe, second: P
                 largest["box"] = max(largest["box"], float(far[j]))
             elif scores[k] > floor:
                 lost.append(k)
+                missing[_want(labels2 == labels[k], apart <= score, far <= box)] += 1
         where = f"{when}image {i}: {len(lost)} of {len(scores)} without a partner"
         if lost:
             k = lost[0]
+            where += f", most for want of an equal {missing.most_common(1)[0][0]}"
             where += f", first label {labels[k]}, score {scores[k]:.5f}, box {np.round(boxes[k], 2).tolist()}"
         rung.number(len(lost) / max(1, len(scores)), share, "share", where)
+
+
+def _want(label: np.ndarray, score: np.ndarray, box: np.ndarray) -> str:
+    """What alone keeps a detection from a partner; "detection" where nothing else fits either. All bool [n]."""
+    for name, others in (("score", label & box), ("label", score & box), ("box", label & score)):
+        if others.any():
+            return name
+    return "detection"
