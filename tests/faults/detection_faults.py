@@ -50,79 +50,78 @@ def xywh(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1) if len(boxes) else boxes
 
 
-PARTNER = ("without a partner", "detections and")
+COUNT, SCORE = (r"\d+ detections and \d+",), ("for want of an equal score",)
+BOX, LABEL = ("for want of an equal box",), ("for want of an equal label",)
 
 DETECTION = [
     Fault(
         "images resized by nearest for bilinear",
         replaced("parity.data.transforms:pillow_resize", _nearest),
-        ("batch ", "images"),
+        (r"batch \d+/images",),
         (R,),
     ),
     Fault(
         "images resized by bicubic for bilinear",
         replaced("parity.data.transforms:pillow_resize", _bicubic),
-        ("batch ", "images"),
+        (r"batch \d+/images",),
         (D,),
     ),
-    Fault(
-        "scores by softmax for sigmoid", replaced("models.rtdetr.detector:detections", _softmax_scores), PARTNER, (R,)
-    ),
+    Fault("scores by softmax for sigmoid", replaced("models.rtdetr.detector:detections", _softmax_scores), SCORE, (R,)),
     Fault(
         "scores by sigmoid for softmax",
         operator("models.detr.postprocess", "softmax", lambda f: lambda x: x.sigmoid()),
-        PARTNER,
+        SCORE,
         (D,),
     ),
     Fault(
         '"no object" taken for the first class',
         operator("models.detr.postprocess", "softmax", _nothing_first),
-        PARTNER,
+        (*SCORE, *LABEL),
         (D,),
     ),
     Fault(
         "top-k of the detections over the wrong axis",
         operator("models.rtdetr.postprocess", "topk", _classes_outside),
-        PARTNER,
+        (*BOX, *LABEL),
         (R,),
     ),
-    Fault("threshold of suppression 0.5 for 0.6", option("nms_iou", 0.5), PARTNER, (G, N)),
+    Fault("threshold of suppression 0.5 for 0.6", option("nms_iou", 0.5), COUNT, (G, N)),
     Fault(
         "suppression over all classes together",
         replaced(
             "models.gfocalv2.postprocess:class_nms",
             lambda f: lambda boxes, scores, labels, *rest: f(boxes, scores, labels * 0, *rest),
         ),
-        PARTNER,
+        COUNT,
         (G,),
     ),
-    Fault("threshold of scores 0.3 for 0.05", option("score_threshold", 0.3), PARTNER, (G, N)),
+    Fault("threshold of scores 0.3 for 0.05", option("score_threshold", 0.3), COUNT, (G, N)),
     Fault(
         "boxes not clipped to the image",
         replaced("models.nanodet.detector:clip_boxes", lambda f: lambda boxes, size: boxes),
-        PARTNER,
+        BOX,
         (N,),
     ),
-    Fault("10 places for 1000 before suppression", option("nms_pre", 10), PARTNER, (G,)),
+    Fault("10 places for 1000 before suppression", option("nms_pre", 10), COUNT, (G,)),
     Fault(
         "boxes as corner and size in the detections",
         detections(lambda d: replace(d, boxes=xywh(d.boxes))),
-        PARTNER,
+        BOX,
         ("numpy", R, D, G, N),
     ),
     Fault(
-        "labels of detections off by one", detections(lambda d: replace(d, labels=d.labels + 1)), PARTNER, ("numpy", D)
+        "labels of detections off by one", detections(lambda d: replace(d, labels=d.labels + 1)), LABEL, ("numpy", D)
     ),
     Fault(
         "last detection dropped",
         detections(lambda d: replace(d, boxes=d.boxes[:-1], scores=d.scores[:-1], labels=d.labels[:-1])),
-        PARTNER,
+        COUNT,
         ("numpy", N),
     ),
     Fault(
         "scores as square roots",
         detections(lambda d: replace(d, scores=np.sqrt(np.abs(d.scores)))),
-        PARTNER,
+        SCORE,
         ("numpy", G),
     ),
 ]

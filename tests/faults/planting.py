@@ -29,7 +29,7 @@ class Fault:
 
     name    what is wrong, in words
     plant   see above
-    named   parts of a message that name the cause: the module, the parameter or the key; one is enough
+    named   regular expressions of what names the cause: the module, the parameter or the key; one is enough
     models  where it is planted; "numpy" is the stand-in
     probe   how much of the ladder is needed, a key of `bench.PROBES`; the stand-in has all of it
     """
@@ -134,13 +134,18 @@ def built(change: Callable[[Any], None]) -> Plant:
 def altered(name: str, line: str, body: Callable[..., Any]) -> Plant:
     """Replace a method of Jittor's tensors where the source line that calls it holds `line`.
 
-    `body` is called with the original, the tensor and the arguments.
+    `body` is called with the original, the tensor and the arguments. Raises LookupError where no such line was run: a
+    mistake that was not made would look like one that nobody sees.
     """
+    hits = []
 
     def change(original):
         def call(self, *args, **kwargs):
             frame = sys._getframe(1)
+            while frame.f_code is call.__code__:  # another line's replacement of the same method
+                frame = frame.f_back
             if line in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+                hits.append(frame.f_lineno)
                 return body(original, self, *args, **kwargs)
             return original(self, *args, **kwargs)
 
@@ -151,10 +156,13 @@ def altered(name: str, line: str, body: Callable[..., Any]) -> Plant:
         tensor = importlib.import_module(f"{package(base)}.runtime").jt.Var
         original = getattr(tensor, name)
         setattr(tensor, name, change(original))
+        hits.clear()
         try:
             yield base
         finally:
             setattr(tensor, name, original)
+        if not hits:
+            raise LookupError(f"no {name} was called on a line with {line!r}: the mistake was not planted")
 
     return plant
 

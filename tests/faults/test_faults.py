@@ -1,12 +1,15 @@
 """The short list of planted faults: those that the NumPy stand-in can have. `make faults` plants all of them."""
 
+import sys
+from types import ModuleType, SimpleNamespace
+
 import pytest
 from bench import Bench
 from catalogue import FAULTS, REASONS
 from numpy_framework import NumpyFramework
 from page import judge
 from plant import MODELS, failing, plant, slug
-from planting import replaced, together
+from planting import attached, replaced, together
 
 SHORT = [fault for fault in FAULTS if "numpy" in fault.models]
 
@@ -54,3 +57,34 @@ def test_a_cause_of_a_higher_rung_is_told_with_its_rung():
     assert judge({"failing": rungs}, fault) == (5, "rung 7: a.running_mean")
     assert judge({"failing": rungs[:1]}, fault) == (5, "")
     assert judge({"failing": []}, fault) == (None, "")
+
+
+class Var:
+    """A tensor of a made-up framework."""
+
+    def detach(self):
+        return "detached"
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    runtime = ModuleType("made_up.runtime")
+    runtime.jt = SimpleNamespace(Var=Var)
+    monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
+    monkeypatch.setitem(sys.modules, "made_up.runtime", runtime)
+    return type("MadeUp", (), {"__module__": "made_up.framework"})
+
+
+def test_two_lines_that_call_one_method_are_replaced_together(made_up):
+    """The inner replacement used to see the outer one as its caller, and did nothing."""
+    x = Var()
+    with together(attached("first = x.detach()"), attached("second = x.detach()"))(made_up):
+        first = x.detach()
+        second = x.detach()
+        third = x.detach()
+    assert (first, second, third, x.detach()) == (x, x, "detached", "detached")
+
+
+def test_a_line_that_is_not_there_is_told(made_up):
+    with pytest.raises(LookupError, match="'nowhere': the mistake was not planted"), attached("nowhere")(made_up):
+        Var().detach()

@@ -9,7 +9,7 @@ from detection_faults import xywh
 from model_faults import D, G, N, R, jittor
 from planting import Fault, gradient, groups, method, operator, optimizer, replaced, targets
 
-STEP = ("delta",)
+STEP = ("/delta ",)
 
 
 def _late(original, self, lrs, clip_norm):
@@ -26,6 +26,14 @@ def _without_statistics(original, self, decay):
 def _copied_statistics(original, self, decay):
     original(decay)
     self.load_ema(self.ema_state() | {name: value for name, value in self.state().items() if ".running_" in name})
+
+
+def _not_counted(original, self, *args, **kwargs):
+    """The batches that BatchNorm has counted stay at their number."""
+    before = {name: value for name, value in self.state().items() if name.endswith("num_batches_tracked")}
+    result = original(*args, **kwargs)
+    self.load_state(self.state() | before)
+    return result
 
 
 @contextmanager
@@ -170,7 +178,9 @@ def _mask(shape: Any) -> np.ndarray:
     return (np.random.default_rng(0).random(tuple(shape)) >= 0.1).astype(np.float32)
 
 
-PARAMETER = ("score.weight", "encoder.pan_blocks", "backbone.0.body.layer4", "bbox_head", "aux_head")
+# The last weight of every model, see `_last_weight`.
+PARAMETER = (r"score\.weight", r"encoder\.pan_blocks\.1\.conv3\.norm\.weight", r"layer4\.1\.bn2\.weight")
+PARAMETER += (r"bbox_head\.reg_conf\.2\.weight", r"aux_head\.\S*\.weight")
 
 TRAINING = [
     Fault("learning rate one step late", method("optimizer_step", _late), STEP, ("numpy", R, G), probe="steps"),
@@ -208,28 +218,28 @@ TRAINING = [
     Fault(
         "clipping before the batches are added",
         method("forward_backward", _clipped_before),
-        ("grad of", "median of"),
+        ("grad of ",),
         (N,),
         probe="whole",
     ),
     Fault(
         "gradients not divided by the accumulated batches",
         method("forward_backward", _unscaled),
-        ("from the same state", "median over the anchors"),
+        ("grad of ",),
         ("numpy", N),
         probe="whole",
     ),
-    Fault("weight decay forgotten", groups(lambda g: [changed(x, weight_decay=0.0) for x in g]), ("decay",), (R, D)),
-    Fault("weight decay on norms and biases", groups(_flat_decay), ("decay",), (R,)),
+    Fault("weight decay forgotten", groups(lambda g: [changed(x, weight_decay=0.0) for x in g]), ("decay ",), (R, D)),
+    Fault("weight decay on norms and biases", groups(_flat_decay), ("decay ",), (R,)),
     Fault(
         "weight decay in the gradient (Adam for AdamW)",
         replaced("optim:Optimizer.step", _coupled),
-        ("decay", "delta"),
+        ("decay ",),
         (R,),
     ),
-    Fault("weight decay without the rate", _scalars(_decay_without_rate), ("decay", "delta"), (N,)),
-    Fault("second beta 0.99", optimizer(betas=(0.9, 0.99)), ("moment", "delta"), (R,)),
-    Fault("first beta 0.8", optimizer(betas=(0.8, 0.999)), ("moment", "delta"), (R,)),
+    Fault("weight decay without the rate", _scalars(_decay_without_rate), ("decay ",), (N,)),
+    Fault("second beta 0.99", optimizer(betas=(0.9, 0.99)), ("/exp_avg_sq",), (R,)),
+    Fault("first beta 0.8", optimizer(betas=(0.8, 0.999)), (r"/exp_avg\b(?!_)",), (R,)),
     Fault("epsilon of Adam 1e-6", optimizer(eps=1e-6), STEP, (R,)),
     Fault("epsilon inside the root", operator("optim", "adamw", _inside_root), STEP, (R,)),
     Fault("epsilon added before the bias correction", operator("optim", "adamw", _before_correction), STEP, (D,)),
@@ -240,42 +250,49 @@ TRAINING = [
         (R,),
         probe="steps",
     ),
-    Fault("momentum 0.8", optimizer(momentum=0.8), ("moment", "delta"), (G,), probe="steps"),
+    Fault("momentum 0.8", optimizer(momentum=0.8), ("/momentum_buffer",), (G,), probe="steps"),
     Fault("Nesterov's momentum", operator("optim", "sgd", _nesterov), STEP, (G,), probe="steps"),
-    Fault("momentum with dampening", operator("optim", "sgd", _dampened), ("moment", "delta"), (G,), probe="steps"),
+    Fault("momentum with dampening", operator("optim", "sgd", _dampened), ("/momentum_buffer",), (G,), probe="steps"),
     Fault(
         "average never updated",
         method("update_ema", lambda f, self, decay: None),
-        ("ema",),
+        ("/ema ",),
         ("numpy", R),
         probe="steps",
     ),
     Fault(
         "average's decay off by one percent",
         method("update_ema", lambda f, self, d: f(0.99 * d)),
-        ("ema",),
+        ("/ema ",),
         ("numpy", R),
         probe="steps",
     ),
     Fault(
-        "average without its warm-up", method("update_ema", lambda f, self, d: f(0.9)), ("ema",), (N,), probe="steps"
+        "average without its warm-up", method("update_ema", lambda f, self, d: f(0.9)), ("/ema ",), (N,), probe="steps"
     ),
     Fault(
         "average without BatchNorm's statistics",
         method("update_ema", _without_statistics),
-        ("ema",),
+        (r"/ema \S*running_",),
         ("numpy", R),
         probe="steps",
     ),
     Fault(
-        "statistics copied into the average", method("update_ema", _copied_statistics), ("ema",), (N,), probe="steps"
+        "statistics copied into the average",
+        method("update_ema", _copied_statistics),
+        (r"/ema \S*running_",),
+        (N,),
+        probe="steps",
     ),
     Fault(
         "counters of batches not averaged",
         method("start_ema", lambda f, self, integers=False: f(False)),
-        ("ema",),
+        (r"/ema \S*num_batches_tracked",),
         (N,),
         probe="steps",
+    ),
+    Fault(
+        "batches not counted", method("forward_backward", _not_counted), (r"/buffer \S*num_batches_tracked",), (R, N)
     ),
     Fault(
         "average not used in evaluation",
@@ -301,26 +318,24 @@ TRAINING = [
     Fault(
         "one parameter detached",
         gradient(lambda g: {name: value for name, value in g.items() if name != _last_weight(g)}),
-        ("has a gradient in",),
+        (r"(score|reg_conf\.2)\.weight: has a gradient in",),
         ("numpy", G),
         probe="steps",
     ),
     Fault(
         "boxes as corner and size in the targets",
         targets(lambda b: {"boxes": xywh(b.boxes)}),
-        ("loss", "total"),
+        ("loss_b?box",),
         ("numpy", R),
     ),
-    Fault(
-        "labels exchanged in the targets", targets(lambda b: {"labels": b.labels[::-1].copy()}), ("loss", "total"), (D,)
-    ),
+    Fault("labels exchanged in the targets", targets(lambda b: {"labels": b.labels[::-1].copy()}), ("loss_ce",), (D,)),
     Fault(
         "dropout left on in evaluation",
         replaced(
             "layers:Dropout.execute",
             lambda f: lambda self, x: x * jittor().array(_mask(x.shape)) / 0.9 if self.p else x,
         ),
-        ("dropout", "encoder"),
+        (r"encoder\.layers\.0\.(self_attn|dropout)",),
         (D,),
     ),
     Fault(
@@ -329,7 +344,7 @@ TRAINING = [
             "layers:Dropout.execute",
             lambda f: lambda self, x: f(self, x) * (0.9 if self.is_training() and self.p else 1),
         ),
-        ("loss",),
+        (r"first module that differs is \S*(self_attn|dropout)",),
         (D,),
     ),
 ]
