@@ -81,7 +81,8 @@ class JittorFramework(Framework):
         self.optimizer = Optimizer(self.model, kind, groups, **options)
 
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
-        self.model.train()
+        if not self.model.is_training():
+            self.model.train()
         self.model.epoch = epoch
         inputs, targets = self.to_device(batch), batch_targets(batch)
         outputs = self.model(inputs.images, inputs.sizes, targets, draws)
@@ -155,7 +156,8 @@ class JittorFramework(Framework):
         return Inputs(_constant(batch.images), jt.array(batch.sizes.astype(np.int32)))
 
     def forward(self, inputs: Inputs) -> dict:
-        self.model.eval()
+        if self.model.is_training():  # changing the mode takes some milliseconds in a model of many modules
+            self.model.eval()
         with jt.no_grad():
             return self.model(inputs.images, inputs.sizes)
 

@@ -120,12 +120,41 @@ def conv(x, w, b, stride, padding, dilation, groups):
 
 # --------------------------------------------------------------------------------------------------------------- tests
 @pytest.mark.parametrize(
-    "kernel, settings", [(3, (1, 1, 1, 1)), (3, (2, 1, 1, 2)), (3, (1, 2, 2, 1)), (1, (1, 0, 1, 1)), (5, (2, 2, 1, 4))]
+    "kernel, settings",
+    [(3, (1, 1, 1, 1)), (3, (2, 1, 1, 2)), (3, (1, 2, 2, 1)), (1, (1, 0, 1, 1)), (5, (2, 2, 1, 4)), (5, (1, 2, 1, 4))],
 )
 def test_conv2d(kernel, settings):
     """Stride, padding, dilation and groups; depthwise at the end."""
     arrays = [numbers(2, 4, 6, 5), numbers(4, 4 // settings[-1], kernel, kernel, seed=1), numbers(4, seed=2)]
     check(lambda x, w, b: ops.conv2d(x, w, b, *settings), lambda x, w, b: conv(x, w, b, *settings), arrays)
+
+
+@pytest.mark.parametrize("size, stride", [(5, 1), (5, 2), (7, 1)])
+@pytest.mark.parametrize("padding", [0, 1, 3])
+def test_depthwise_gradients_of_planes_wider_than_a_vector(size, stride, padding):
+    """Against the linear map itself: <gradient by a, v> is <g, convolution with v in place of a>, by channel."""
+    x, w, b = numbers(2, 3, 9, 37), numbers(3, 1, size, size, seed=1), np.zeros(3)
+    settings = (stride, padding, 1, 3)
+    inputs = [jt.array(x), jt.array(w)]
+    y = ops.conv2d(*inputs, None, *settings)
+    g = numbers(*y.shape, seed=2)
+    by_x, by_w = (array.numpy() for array in jt.grad((y * jt.array(g)).sum(), inputs))
+    for seed in range(3, 9):
+        v, u = numbers(*x.shape, seed=seed).astype(np.float64), numbers(*w.shape, seed=seed).astype(np.float64)
+        expected = (g * conv(v, w, b, *settings)).sum((2, 3))
+        np.testing.assert_allclose((by_x * v).sum((2, 3)), expected, rtol=1e-5, atol=1e-4)
+        expected = (g * conv(x, u, b, *settings)).sum((0, 2, 3))
+        np.testing.assert_allclose((by_w * u).sum((1, 2, 3)), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_conv2d_of_more_sizes_than_are_remembered(setting):
+    """Plans are made per size and kept, up to a limit; the first size comes again when it has been forgotten."""
+    if setting == "stock":
+        pytest.skip("Jittor's own convolution remembers nothing")
+    w = jt.array(numbers(1, 1, 1, 1))
+    for width in [*range(1, 2100), 1, 2]:
+        x = numbers(1, 1, 1, width)
+        np.testing.assert_array_equal(ops.conv2d(jt.array(x), w, None, 1, 0, 1, 1).numpy(), x * w.numpy())
 
 
 def test_conv2d_adds_in_blocks(setting):
