@@ -24,7 +24,7 @@ report: "reports/captions/workflow.rst"  # the first page of `snakemake --report
 
 include: "workflow/rules/common.smk"  # the checked configuration, and the names of everything
 include: "workflow/rules/envs.smk"  # envs/*.yaml with conda, or as virtualenvs
-include: "workflow/rules/inputs.smk"  # what the rules are given
+include: "workflow/rules/jobs.smk"  # what the jobs of a framework have in common
 include: "workflow/rules/data.smk"  # images and annotations
 include: "workflow/rules/weights.smk"  # the initial weights, the same for every framework
 include: "workflow/rules/align.smk"  # do both frameworks compute the same, rung by rung?
@@ -44,6 +44,7 @@ localrules:
     align_config,
     run_config,
     cross_config,
+    reproduce_config,
     profile_config,
     publish_weights,
     publish_alignment,

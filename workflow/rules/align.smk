@@ -2,6 +2,9 @@
 # modules answer to the inputs of the first; the two are compared rung by rung. Training waits for the verdict.
 
 
+include: "inputs/align.smk"
+
+
 rule align_config:
     output:
         f"{ALIGNMENT}/{{framework}}.run.yaml",
@@ -25,7 +28,7 @@ rule align_config:
         " --tensorboard {resources.tensorboard}"
 
 
-rule probe:
+use rule framework_job as probe with:
     """The first framework. Every other one is compared with it, and is fed what this one wrote."""
     input:
         unpack(probe_requirements),
@@ -39,24 +42,12 @@ rule probe:
         f"{ALIGNMENT}/{{framework}}.benchmark.tsv"
     wildcard_constraints:
         framework=FRAMEWORKS[0],
-    conda:
-        "../../envs/{framework}.yaml"
-    threads: config["threads"]
-    resources:
-        **ON_CARD,
-        mem_mb=memory(6000),
     params:
-        job=lambda w: job(w.framework),
-        folder=lambda w, output: os.path.dirname(output[0]),
-        reference=probe_reference,
-        align=probe_arguments(),
-        threads=config["threads"],
+        verb="probe",
+        options=probe_options(),
+        files=probe_places,
     message:
         "Recording what {wildcards.framework} computes with {wildcards.model}, from layers to a short training."
-    shell:
-        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {wildcards.framework}_impl probe --config {input.config:q} --weights {input.weights:q}"
-        " --out {params.folder:q} {params.reference:q} {params.align}"
 
 
 use rule probe as probe_other with:
@@ -66,7 +57,7 @@ use rule probe as probe_other with:
         framework="|".join(FRAMEWORKS[1:]) or "none",
 
 
-rule align:
+use rule script_job as align with:
     input:
         lambda w: [file for framework in FRAMEWORKS for file in probe_files(w.model, framework)],
         sources=sources("workflow/scripts/align.py"),
@@ -76,17 +67,14 @@ rule align:
         f"{ALIGNMENT}/align.log",
     benchmark:
         f"{ALIGNMENT}/align.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     resources:
         mem_mb=memory(4000),
     params:
-        job=job("workflow"),
-        probes=lambda w: align_arguments(w.model),
+        quiet="--quiet",
+        script="align.py",
+        options=lambda w: align_arguments(w.model),
     message:
         "Comparing what the frameworks compute with {wildcards.model}, rung by rung."
-    shell:
-        "{params.job} --quiet {log:q} align.py {params.probes:q} --out {output:q}"
 
 
 rule publish_alignment:
@@ -105,7 +93,7 @@ rule publish_alignment:
         "cp {input:q} {output:q} 2> {log:q}"
 
 
-rule gate:
+use rule script_job as gate with:
     """Fails when the ladder does, unless `align.gate` is false. Its place is the same for every configuration, so that
     it does not change what a run is made from."""
     input:
@@ -115,12 +103,9 @@ rule gate:
         f"{RESULTS}/{{model}}/alignment/gate.txt",
     log:
         f"{RESULTS}/{{model}}/alignment/gate.log",
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        off="" if config["align"]["gate"] else "--off",
+        script="gate.py",
+        options=[] if config["align"]["gate"] else ["--off"],
+        files=lambda w, input, output: ["--alignment", input.alignment, "--out", output[0]],
     message:
         "Deciding whether {wildcards.model} may be trained."
-    shell:
-        "{params.job} {log:q} gate.py --alignment {input.alignment:q} --out {output:q} {params.off}"

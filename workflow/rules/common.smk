@@ -36,6 +36,12 @@ def refuse(error):
     sys.exit(2)
 
 
+def configured(now, asked):
+    """Refuse to make a folder that is named by another configuration: its content must agree with its name."""
+    if now != asked:
+        refuse(f"{asked}: belongs to another configuration; what is configured now goes to {now}")
+
+
 # Jobs on a cluster read the configuration again, on nodes with other cards: what `auto` means is decided here, once.
 ASKED_DEVICE = config.get("device")
 if ASKED_DEVICE == "auto":
@@ -70,13 +76,16 @@ CROSS = SETTINGS.data.with_more_validation(SETTINGS.cross.images)  # what both f
 CROSS_DATASET = f"{RESULTS}/data/{ids.dataset_id(CROSS)}"
 RUN = f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}"
 ALIGNMENT = f"{RESULTS}/{{model}}/alignment/{{alignment_id}}"
-# Resources of every job of a framework: one card, or its turn on the CPU, where two jobs would slow each other down.
-ON_CARD = {"gpu": GPU, "device": config["device"], "turn": 1 - GPU}
 
 
 def memory(megabytes):
     """The resource `mem_mb` of a rule: more with every attempt."""
     return lambda wildcards, attempt: megabytes * attempt
+
+
+def on_card(megabytes):
+    """Resources of a job of a framework: one card, or its turn on the CPU, where two jobs would slow each other down."""
+    return {"gpu": GPU, "device": config["device"], "turn": 1 - GPU, "mem_mb": memory(megabytes)}
 
 
 wildcard_constraints:
@@ -173,6 +182,11 @@ def alignment_dir(model):
 def framework_of(setting):
     """The framework of a measurement: jittor for jittor-stock."""
     return setting.partition("-")[0]
+
+
+def runs_in(wildcards):
+    """The framework that a job runs in: that of a measurement's setting, the one that evaluates, or the only one named."""
+    return framework_of(wildcards.get("setting") or wildcards.get("other") or wildcards.framework)
 
 
 def profile_of(model, setting):

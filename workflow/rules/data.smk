@@ -1,10 +1,13 @@
 # Stage 1: the dataset in neutral form: COCO annotations, images, a manifest with checksums.
 
 
+include: "inputs/data.smk"
+
+
 if FETCH.get("download"):
 
     # This runs where Snakemake runs, because nodes of a cluster often have no network.
-    rule download:
+    use rule script_job as download with:
         output:
             touch(f"{DATASET}.downloaded"),
         log:
@@ -12,18 +15,15 @@ if FETCH.get("download"):
         benchmark:
             f"{DATASET}.download.benchmark.tsv"
         localrule: True
-        conda:
-            "../../envs/workflow.yaml"
         params:
-            job=job("workflow"),
-            data=json.dumps(config["data"] | FETCH),
+            script="download_data.py",
+            options=["--data", json.dumps(config["data"] | FETCH)],
+            files=[],
         message:
             "Fetching what is missing of {config[data][source]} from its official place."
-        shell:
-            "{params.job} {log:q} download_data.py --data {params.data:q}"
 
 
-rule dataset:
+use rule script_job as dataset with:
     input:
         downloaded(),
         sources("workflow/scripts/make_dataset.py"),
@@ -33,20 +33,14 @@ rule dataset:
         f"{DATASET}.log",
     benchmark:
         f"{DATASET}.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     resources:
         mem_mb=2000,
     params:
-        job=job("workflow"),
-        data=json.dumps(config["data"]),
-        answers=lambda w: dataset_token(),
-        folder=lambda w, output: os.path.dirname(output[0]),
+        script="make_dataset.py",
+        options=lambda w: ["--data", json.dumps(config["data"]), "--answers", dataset_token()],
+        files=lambda w, output: ["--out", os.path.dirname(output[0])],
     message:
-        "Preparing the dataset in {params.folder}."
-    shell:
-        "{params.job} {log:q} make_dataset.py --data {params.data:q} --out {params.folder:q}"
-        " --answers {params.answers:q}"
+        "Preparing the dataset in {params.files[1]}."
 
 
 if CROSS_DATASET != DATASET:
@@ -61,13 +55,10 @@ if CROSS_DATASET != DATASET:
         benchmark:
             f"{CROSS_DATASET}.benchmark.tsv"
         params:
-            job=job("workflow"),
-            data=json.dumps({key: value for key, value in CROSS.plain().items() if key not in ids.FETCHING}),
-            answers=freshness.FIRST,
-            folder=lambda w, output: os.path.dirname(output[0]),
+            options=["--data", cross_data(), "--answers", freshness.FIRST],
 
 
-rule preview:
+use rule script_job as preview with:
     input:
         f"{DATASET}/manifest.json",
         sources("workflow/scripts/preview.py"),
@@ -77,14 +68,11 @@ rule preview:
         f"{RESULTS}/{{model}}/preview.log",
     benchmark:
         f"{RESULTS}/{{model}}/preview.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     resources:
         mem_mb=2000,
     params:
-        job=job("workflow"),
-        settings=preview_settings,
+        quiet="--quiet",
+        script="preview.py",
+        options=lambda w: ["--settings", preview_settings(w)],
     message:
         "Drawing augmented training samples of {wildcards.model}."
-    shell:
-        "{params.job} --quiet {log:q} preview.py --settings {params.settings:q} --out {output:q}"

@@ -2,6 +2,9 @@
 # training validates on where images are drawn, and the two AP values must agree whatever the training did.
 
 
+include: "inputs/evaluate.smk"
+
+
 use rule align_config as cross_config with:
     output:
         f"{RUN}/cross/{{other}}/run.yaml",
@@ -13,7 +16,7 @@ use rule align_config as cross_config with:
         "Writing the configuration for {wildcards.other} to evaluate a run of {wildcards.framework}."
 
 
-rule cross_predict:
+use rule framework_job as cross_predict with:
     input:
         weights=trained_weights,
         manifest=f"{CROSS_DATASET}/manifest.json",
@@ -25,23 +28,15 @@ rule cross_predict:
         f"{RUN}/cross/{{other}}/predict.log",
     benchmark:
         f"{RUN}/cross/{{other}}/predict.benchmark.tsv"
-    conda:
-        "../../envs/{other}.yaml"
-    threads: config["threads"]
     resources:
-        **ON_CARD,
-        mem_mb=memory(4000),
+        **on_card(4000),
     params:
-        job=lambda w: job(w.other),
-        threads=config["threads"],
+        verb="predict",
     message:
         "Detecting in {wildcards.other} with the weights that {wildcards.framework} trained, run {wildcards.run}."
-    shell:
-        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {wildcards.other}_impl predict --config {input.config:q} --weights {input.weights:q} --out {output:q}"
 
 
-rule cross_evaluate:
+use rule script_job as cross_evaluate with:
     input:
         detections=rules.cross_predict.output,
         manifest=f"{CROSS_DATASET}/manifest.json",
@@ -52,13 +47,10 @@ rule cross_evaluate:
         f"{RUN}/cross/{{other}}/evaluate.log",
     benchmark:
         f"{RUN}/cross/{{other}}/evaluate.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        annotations=f"{CROSS_DATASET}/annotations/val.json",
+        quiet="--quiet",
+        script="evaluate.py",
+        options=["--annotations", f"{CROSS_DATASET}/annotations/val.json"],
+        files=lambda w, input, output: ["--detections", input.detections, "--out", output[0]],
     message:
         "Evaluating what {wildcards.other} detected with the weights of {wildcards.framework}."
-    shell:
-        "{params.job} --quiet {log:q} evaluate.py --annotations {params.annotations:q}"
-        " --detections {input.detections:q} --out {output:q}"

@@ -3,6 +3,9 @@
 # one before it, in the order A B B A (parity.measure.turns): Snakemake alone would choose any order.
 
 
+include: "inputs/profile.smk"
+
+
 use rule align_config as profile_config with:
     output:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.run.yaml",
@@ -14,11 +17,11 @@ use rule align_config as profile_config with:
         "Writing the configuration of the measurement of {wildcards.setting}."
 
 
-rule profile:
+use rule framework_job as profile with:
     input:
         unpack(profile_requirements),
         config=rules.profile_config.output[0],
-        sources=lambda w: framework_sources(framework_of(w.setting), w.model, "profile"),
+        sources=lambda w: framework_sources(runs_in(w), w.model, "profile"),
     output:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.{{process}}.json",
     log:
@@ -27,25 +30,13 @@ rule profile:
         f"{RESULTS}/{{model}}/profile/{{profile_id}}/{{setting}}.{{process}}.benchmark.tsv"
     # One right after the other, before the trainings: the machine is not equally fast at all times.
     priority: 10
-    conda:
-        lambda w: str(ROOT / f"envs/{framework_of(w.setting)}.yaml")
     threads: lambda w: workflow.resource_settings.cores or config["threads"]
-    resources:
-        **ON_CARD,
-        mem_mb=memory(6000),
     params:
-        job=lambda w: job(framework_of(w.setting)),
-        framework=lambda w: framework_of(w.setting),
-        variation=lambda w, input: profile_variation(w.setting, input.get("first")),
-        profile=MEASURE,
-        threads=config["threads"],
+        verb="profile",
+        options=lambda w: profile_options(w.setting),
+        files=lambda w, input, output: ["--out", output[0], *(["--as", input.first] if "first" in input.keys() else [])],
     message:
         "Measuring the speed and memory of {wildcards.model}, {wildcards.setting}, process {wildcards.process}; nothing else runs meanwhile."
-    shell:
-        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {params.framework}_impl profile --config {input.config:q} --weights {input.weights:q}"
-        " --setting {wildcards.setting} {params.variation:q} --images {params.profile[images]}"
-        " --steps {params.profile[steps]} --warmup {params.profile[warmup]} --out {output:q}"
 
 
 rule publish_profile:

@@ -1,7 +1,7 @@
 # Stage 8: the tables, and the report as Markdown and as one HTML file.
 
 
-rule report:
+use rule figures as report with:
     input:
         compared_files,
         comparison=rules.collect.output[0],
@@ -11,34 +11,13 @@ rule report:
         sources=sources("workflow/scripts/make_report.py"),
     output:
         markdown=f"{RESULTS}/{{model}}/report.md",
-        html=report(
-            f"{RESULTS}/{{model}}/report.html",
-            category="Reports",
-            labels={"model": "{model}"},
-            caption="../../reports/captions/report.rst",
-        ),
-        tables=[
-            report(
-                f"{RESULTS}/{{model}}/tables/{name}.csv",
-                category="Tables",
-                subcategory="{model}",
-                labels={"name": name, "holds": caption},
-                caption="../../reports/captions/table.rst",
-            )
-            for name, caption in TABLES.items()
-        ],
+        html=shown("report.html", "report", model="{model}"),
+        tables=[shown(f"tables/{name}.csv", "table", name=name, holds=caption) for name, caption in TABLES.items()],
     log:
         f"{RESULTS}/{{model}}/report.log",
     benchmark:
         f"{RESULTS}/{{model}}/report.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
-    resources:
-        mem_mb=memory(2000),
     params:
-        job=job("workflow"),
-        folder=lambda w, input: os.path.dirname(input.comparison),
+        script="make_report.py",
     message:
         "Writing the report of {wildcards.model}."
-    shell:
-        "{params.job} --quiet {log:q} make_report.py --comparison {input.comparison:q} --out {params.folder:q}"

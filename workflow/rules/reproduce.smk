@@ -1,10 +1,15 @@
 # Released checkpoints: one file of weights, evaluated in every framework on COCO's val2017, and the table over all of
 # config/zoo.yaml. Nothing is trained here. `make reproduce` sets the section `reproduce` of the configuration.
+
+
+include: "inputs/reproduce.smk"
+
+
 wildcard_constraints:
     variant=r"[A-Za-z0-9][A-Za-z0-9._-]*",
 
 
-rule reproduce_data:
+use rule script_job as reproduce_data with:
     """The images that are evaluated: all of val2017, or a seeded part of it."""
     input:
         coco_annotations,
@@ -15,20 +20,15 @@ rule reproduce_data:
         f"{VAL}/data.log",
     benchmark:
         f"{VAL}/data.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        images=["--images", ASKED.images] if ASKED.images else [],
-        coco=ASKED.coco,
-        data=lambda w, output: os.path.dirname(output.about),
+        script=["reproduce.py", "data"],
+        options=["--coco", ASKED.coco, *(["--images", ASKED.images] if ASKED.images else [])],
+        files=lambda w, output: ["--out", os.path.dirname(output.about)],
     message:
         "Choosing the images of val2017."
-    shell:
-        "{params.job} {log:q} reproduce.py data --coco {params.coco:q} {params.images:q} --out {params.data:q}"
 
 
-rule reproduce_source:
+use rule script_job as reproduce_source with:
     """The file of released weights: given, found, or fetched."""
     output:
         f"{REPRODUCE}/source.txt",
@@ -36,17 +36,11 @@ rule reproduce_source:
         f"{REPRODUCE}/source.log",
     benchmark:
         f"{REPRODUCE}/source.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        given=given_weights,
-        folder=ASKED.folder,
+        script=["reproduce.py", "take"],
+        options=lambda w: [*released(w), "--folder", ASKED.folder, *given_weights(w)],
     message:
         "Looking for the released weights of {wildcards.model} {wildcards.variant}."
-    shell:
-        "{params.job} {log:q} reproduce.py take --model {wildcards.model} --variant {wildcards.variant}"
-        " --folder {params.folder:q} {params.given:q} --out {output:q}"
 
 
 rule reproduce_weights:
@@ -66,74 +60,68 @@ rule reproduce_weights:
     params:
         job=job(FRAMEWORKS[0]),
         framework=FRAMEWORKS[0],
-        classes=coco_classes,
+        options=lambda w: [*released(w), "--num-classes", coco_classes(w), "--part", "detector"],
     message:
         "Checking the released weights of {wildcards.model} {wildcards.variant} tensor by tensor."
     shell:
-        "{params.job} {log:q} -m {params.framework}_impl init --model {wildcards.model} --variant {wildcards.variant}"
-        ' --num-classes {params.classes} --weights "$(cat {input:q})" --part detector --out {output.weights:q}'
+        "{params.job} {log:q} -m {params.framework}_impl init {params.options:q}"
+        ' --weights "$(cat {input:q})" --out {output.weights:q}'
 
 
-rule reproduce_convert:
+use rule convert as reproduce_convert with:
     input:
         rules.reproduce_weights.output.weights,
     output:
         weights=f"{REPRODUCE}/init.pkl",
-        report=f"{REPRODUCE}/init.pkl.report.json",
+        report=f"{REPRODUCE}/conversion.json",
     log:
         f"{REPRODUCE}/convert.log",
     benchmark:
         f"{REPRODUCE}/convert.benchmark.tsv"
-    conda:
-        "../../envs/jittor.yaml"
-    resources:
-        mem_mb=memory(4000),
-    params:
-        job=job("jittor"),
     message:
         "Converting the weights of {wildcards.model} {wildcards.variant} for Jittor."
-    shell:
-        "{params.job} {log:q} -m jittor_impl convert --input {input:q} --output {output.weights:q}"
 
 
-rule reproduce_predict:
-    """Killed, it goes on with the images that are left."""
+use rule script_job as reproduce_config with:
+    """The variant as its authors evaluate it, on the chosen images."""
     input:
         weights=weights_of,
         about=rules.reproduce_data.output.about,
+    output:
+        f"{REPRODUCE}/{{framework}}/run.yaml",
+    log:
+        f"{REPRODUCE}/{{framework}}/run_config.log",
+    params:
+        script=["reproduce.py", "run"],
+        options=lambda w: [*released(w), "--framework", w.framework, *ON_DEVICE, "--threads", config["threads"]],
+        files=lambda w, input, output: ["--weights", input.weights, *chosen(input), "--out", output[0]],
+    message:
+        "Writing the configuration of the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
+
+
+use rule framework_job as reproduce_predict with:
+    """Killed, it goes on with the images that are left."""
+    input:
+        weights=weights_of,
+        config=rules.reproduce_config.output[0],
         annotations=rules.reproduce_data.output.annotations,
         sources=lambda w: framework_sources(w.framework, w.model, "predict"),
     output:
-        config=f"{REPRODUCE}/{{framework}}/run.yaml",
         detections=f"{REPRODUCE}/{{framework}}/detections.json",
         timing=f"{REPRODUCE}/{{framework}}/detections.timing.jsonl",
     log:
         f"{REPRODUCE}/{{framework}}/predict.log",
     benchmark:
         f"{REPRODUCE}/{{framework}}/predict.benchmark.tsv"
-    conda:
-        "../../envs/{framework}.yaml"
-    threads: config["threads"]
     resources:
-        **ON_CARD,
-        mem_mb=memory(4000),
+        **on_card(4000),
     params:
-        job=lambda w: job(w.framework),
-        threads=config["threads"],
-        device=config["device"].partition(":")[0],
-        data=lambda w, input: os.path.dirname(input.about),
+        verb="predict",
     message:
         "Detecting with the released {wildcards.model} {wildcards.variant} in {wildcards.framework}."
-    shell:
-        "{params.job} {log:q} reproduce.py run --model {wildcards.model} --variant {wildcards.variant}"
-        " --framework {wildcards.framework} --weights {input.weights:q} --data {params.data:q} --device {params.device}"
-        " --threads {params.threads} --out {output.config:q}"
-        " && {params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {wildcards.framework}_impl predict --config {output.config:q} --weights {input.weights:q}"
-        " --out {output.detections:q}"
 
 
-rule reproduce_report:
+use rule script_job as reproduce_report with:
     input:
         detections=lambda w: expand(rules.reproduce_predict.output.detections, framework=FRAMEWORKS, allow_missing=True),
         weights=rules.reproduce_weights.output.report,
@@ -146,19 +134,12 @@ rule reproduce_report:
         f"{REPRODUCE}/report.log",
     benchmark:
         f"{REPRODUCE}/report.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        device=config["device"].partition(":")[0],
-        data=lambda w, input: os.path.dirname(input.about),
-        pairs=lambda w, input: [f"{name}={path}" for name, path in zip(FRAMEWORKS, input.detections)],
+        script=["reproduce.py", "report"],
+        options=lambda w: [*released(w), *ON_DEVICE],
+        files=reproduced_files,
     message:
         "Setting {wildcards.model} {wildcards.variant} beside what was published."
-    shell:
-        "{params.job} {log:q} reproduce.py report --model {wildcards.model} --variant {wildcards.variant}"
-        " --data {params.data:q} --device {params.device} --weights-report {input.weights:q} --out {output.markdown:q}"
-        " {params.pairs:q}"
 
 
 rule publish_reproduced:
@@ -177,7 +158,7 @@ rule publish_reproduced:
         "cp {input:q} {output:q} 2> {log:q}"
 
 
-rule zoo_report:
+use rule script_job as zoo_report with:
     """The table over every released checkpoint whose file is in `reproduce.folder`."""
     input:
         results=zoo_results,
@@ -188,12 +169,9 @@ rule zoo_report:
         f"{RESULTS}/zoo/report.log",
     benchmark:
         f"{RESULTS}/zoo/report.benchmark.tsv"
-    conda:
-        "../../envs/workflow.yaml"
     params:
-        job=job("workflow"),
-        folder=ASKED.folder,
+        script=["reproduce.py", "zoo"],
+        options=["--folder", ASKED.folder],
+        files=lambda w, input, output: ["--out", output[0], *input.results],
     message:
         "Setting all released checkpoints in one table."
-    shell:
-        "{params.job} {log:q} reproduce.py zoo --folder {params.folder:q} --out {output:q} {input.results:q}"

@@ -2,6 +2,9 @@
 # an earlier configuration finds the earlier run finished.
 
 
+include: "inputs/train.smk"
+
+
 use rule align_config as run_config with:
     output:
         f"{RUN}/run.yaml",
@@ -33,8 +36,7 @@ rule train:
         "../../envs/{framework}.yaml"
     threads: config["threads"]
     resources:
-        **ON_CARD,
-        mem_mb=memory(6000),
+        **on_card(6000),
     params:
         job=lambda w: job(w.framework),
         folder=lambda w, output: os.path.dirname(output.manifest),

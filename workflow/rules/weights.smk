@@ -3,6 +3,9 @@
 # edit in one framework must not give the other one new weights. To draw them again, delete the folder.
 
 
+include: "inputs/weights.smk"
+
+
 rule weights:
     output:
         weights=f"{RESULTS}/{{model}}/weights/{{weights_id}}-s{{seed}}/init.safetensors",
@@ -18,14 +21,11 @@ rule weights:
     params:
         job=lambda w: job(initialiser(w.model, w.seed)),
         framework=lambda w: initialiser(w.model, w.seed),
-        variant=lambda w: resolved(w.model).variant,
-        classes=lambda w: resolved(w.model).options["num_classes"],
-        arguments=initialise_arguments,
+        options=initialise_options,
     message:
         "Drawing the initial weights of {wildcards.model} for seed {wildcards.seed}."
     shell:
-        "{params.job} {log:q} -m {params.framework}_impl init --model {wildcards.model} --variant {params.variant}"
-        " --num-classes {params.classes} --seed {wildcards.seed} --out {output.weights:q} {params.arguments:q}"
+        "{params.job} {log:q} -m {params.framework}_impl init {params.options:q} --out {output.weights:q}"
         " && echo {params.framework} > {output.author:q}"
 
 

@@ -1,7 +1,7 @@
 """Set models side by side: `<out>/report.md`, `report.html`, three tables and the figure of AP against latency.
 
 Runs in the workflow environment, also by hand:
-    python workflow/scripts/make_summary.py --comparisons results/*/comparison.json --out results/summary
+    python workflow/scripts/make_summary.py --comparison results/*/comparison.json --out results/summary
 """
 
 import argparse
@@ -19,11 +19,11 @@ from parity.report.figures import pareto
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the summary over several models.")
-    parser.add_argument("--comparisons", required=True, nargs="+", type=Path, help="comparison.json of each model")
+    parser.add_argument("--comparison", required=True, nargs="+", type=Path, help="comparison.json of each model")
     parser.add_argument("--out", required=True, type=Path, help="folder that gets the summary, e.g. results/summary")
     options = parser.parse_args(arguments)
     try:
-        entries = [(comparison, find(comparison, bootstrap_samples=0)) for comparison in map(load, options.comparisons)]
+        entries = [(comparison, find(comparison, bootstrap_samples=0)) for comparison in map(load, options.comparison)]
         pareto.draw(entries, options.out / "figures")
         written = summary.write(entries, options.out)
     except UserError as error:

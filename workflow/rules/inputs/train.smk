@@ -1,0 +1,67 @@
+# What the rules of train.smk are given, and a warning where files of a finished job are gone.
+
+
+def own_run(wildcards):
+    """(framework, seed) of a run's folder. A folder of another configuration cannot be made with this one."""
+    seed = seed_of(wildcards.run)
+    configured(os.path.basename(run_dir(wildcards.model, wildcards.framework, seed)), wildcards.run)
+    return wildcards.framework, seed
+
+
+def run_yaml(wildcards):
+    """The resolved configuration of a run as JSON, which is YAML too."""
+    framework, seed = own_run(wildcards)
+    weights = f"{weights_dir(wildcards.model, seed)}/init.safetensors"
+    settings = run_settings(wildcards.model, wildcards.get("other", framework), seed, weights)
+    source = config.get("continue_from")
+    if source and not Path(source).exists():
+        refuse(f"config: continue_from: {source!r} is not there, expected a run's folder or one of its checkpoints")
+    return json.dumps(settings | ({"continue_from": source} if source else {}))
+
+
+def gate(wildcards, framework):
+    """The verdict that a run waits for. One that is finished passed it already and asks no more: climbing the ladder
+    again, with other settings or for other frameworks, must not train again. Edited sources make it wait anew.
+
+    `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again."""
+    verdict = f"{RESULTS}/{wildcards.model}/alignment/gate.txt"
+    folder = Path(f"{RESULTS}/{wildcards.model}/runs/{framework}/{wildcards.run}")
+    if Path(verdict).exists() and made_by(folder, framework_sources(framework, wildcards.model, "train")):
+        return before_update(ancient(verdict))
+    return verdict
+
+
+def train_requirements(wildcards):
+    """The files that must exist, and have been checked, before a run may start."""
+    framework, seed = own_run(wildcards)
+    folder = weights_dir(wildcards.model, seed)
+    needs = {"manifest": f"{DATASET}/manifest.json", "weights": f"{folder}/init.safetensors"}
+    needs["gate"] = gate(wildcards, framework)
+    if framework == "jittor":
+        needs["conversion"] = f"{folder}/conversion.json"
+    return needs
+
+
+def trained_files(model, framework, seed):
+    """The files that the training of a run makes."""
+    names = [Path(file).name for file in TRAINED.values()] + (["ema.safetensors"] if averaged(model) else [])
+    return [f"{run_dir(model, framework, seed)}/{name}" for name in names]
+
+
+def lost():
+    """Files that are missing while others of the same job are there: deleted, or the job is at work or was cut short."""
+    jobs = []
+    for model in models.model_names():
+        if os.path.isdir(f"{RESULTS}/{model}") and averaged(model) is not None:
+            jobs += [probe_files(model, framework) for framework in FRAMEWORKS]
+            jobs += [trained_files(model, framework, seed) for framework in FRAMEWORKS for seed in config["seeds"]]
+    gone = [[file for file in files if not os.path.exists(file)] for files in jobs]
+    return sorted(file for files, missing in zip(jobs, gone) if len(missing) < len(files) for file in missing)
+
+
+if workflow.is_main_process:
+    # Snakemake makes a file again when a job that reads it has to run. It says nothing where all those are finished.
+    for file in lost():
+        logger.warning(
+            f"{file}: is missing beside other files of its job (deleted, or cut short); made again when a job reads it."
+        )
