@@ -36,9 +36,7 @@ class FrozenBatchNorm2d(nn.Module):
 
     def execute(self, x: Var) -> Var:
         """[B, C, H, W] -> same shape."""
-        scale = self.weight / jt.sqrt(self.running_var + self.eps)
-        shift = self.bias - self.running_mean * scale
-        return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        return ops.affine_norm(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps)
 
 
 class BatchNorm2d(nn.Module):
@@ -63,9 +61,7 @@ class BatchNorm2d(nn.Module):
             self.running_var.update(self.running_var + (var - self.running_var) * self.momentum)
             self.num_batches_tracked += 1
             return y
-        scale = self.weight / jt.sqrt(self.running_var + self.eps)
-        shift = self.bias - self.running_mean * scale
-        return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        return ops.affine_norm(x, self.weight, self.bias, self.running_mean, self.running_var, self.eps)
 
 
 class EvalBatchNorm2d(BatchNorm2d):

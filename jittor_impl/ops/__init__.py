@@ -1,9 +1,9 @@
 """Operators that Jittor has slowly, inexactly or not at all on CPU: see `use` for the stock ones."""
 
-from jittor_impl.ops.batch_norm import batch_norm
+from jittor_impl.ops.batch_norm import affine_norm, batch_norm
 from jittor_impl.ops.bce import bce, bce_with_logits
 from jittor_impl.ops.bilinear import upsample_bilinear2x
-from jittor_impl.ops.channels import halves, interleave
+from jittor_impl.ops.channels import concat_channels, halves, interleave
 from jittor_impl.ops.conv import conv2d
 from jittor_impl.ops.distribution import top_probabilities
 from jittor_impl.ops.elementwise import absolute, clamp, maximum, minimum
@@ -20,6 +20,7 @@ from jittor_impl.ops.update import adamw, average, sgd
 __all__ = [
     "absolute",
     "adamw",
+    "affine_norm",
     "argsort",
     "average",
     "batch_norm",
@@ -27,6 +28,7 @@ __all__ = [
     "bce_with_logits",
     "bmm",
     "clamp",
+    "concat_channels",
     "conv2d",
     "fsum",
     "grid_sample",

@@ -1,4 +1,4 @@
-"""Batch normalisation with batch statistics, as PyTorch has it.
+"""Batch normalisation with batch statistics, as PyTorch has it, and with given ones.
 
 Jittor takes the variance as E[x^2] - E[x]^2, which loses digits, and keeps the biased one in its running statistics.
 Here, if fast, it comes from a second pass over differences from the mean, summed in blocks, and in both settings the
@@ -51,6 +51,20 @@ BACKWARD = """
     }
   }
 """
+SUMS_BY_CHANNEL = """
+  const int64_t N = in0_shape0, C = in0_shape1, S = in0->num / (N * C);
+  #pragma omp parallel for
+  for (int64_t c = 0; c < C; c++) {
+    double sum = 0, dot = 0;
+    const float mean = in1_p[c];
+    for (int64_t n = 0; n < N; n++) {
+      const float *x = in0_p + (n * C + c) * S, *g = in3_p + (n * C + c) * S;
+      sum += summed(S, [&](int64_t i) { return g[i]; });
+      dot += summed(S, [&](int64_t i) { return g[i] * (x[i] - mean); });
+    }
+    out0_p[c] = dot / std::sqrt(in2_p[c] + EPSf); out1_p[c] = sum;
+  }
+"""
 
 
 class _BatchNorm(jt.Function):
@@ -89,3 +103,34 @@ def batch_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, eps: float = 1e-5) -> tu
         scale = weight / jt.sqrt(var + eps)
         y = x * scale.broadcast(x, dims) + (bias - mean * scale).broadcast(x, dims)
     return y, mean.detach(), var.detach() * (count / (count - 1))
+
+
+def _affine(x: jt.Var, weight: jt.Var, bias: jt.Var, mean: jt.Var, var: jt.Var, eps: float) -> tuple[jt.Var, jt.Var]:
+    scale = weight / jt.sqrt(var + eps)
+    shift = bias - mean * scale
+    return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1), scale
+
+
+class _AffineNorm(jt.Function):
+    """Jittor's own operators forward, which it fuses with what follows; its sums over channels are slow."""
+
+    def __init__(self, eps: float):
+        self.eps = eps
+
+    def execute(self, x, weight, bias, mean, var):
+        y, scale = _affine(x, weight, bias, mean, var, self.eps)
+        self.saved = x, mean, var, scale
+        return y
+
+    def grad(self, g):
+        x, mean, var, scale = self.saved
+        source = SUMS_BY_CHANNEL.replace("EPS", repr(float(self.eps)))
+        by_weight, by_bias = kernel([mean.shape] * 2, [x, mean, var, g], source, SUMS)
+        return g * scale.reshape(1, -1, 1, 1), by_weight, by_bias, None, None
+
+
+def affine_norm(x: jt.Var, weight: jt.Var, bias: jt.Var, mean: jt.Var, var: jt.Var, eps: float = 1e-5) -> jt.Var:
+    """Normalise x [N, C, H, W] with given mean and variance [C], which get no gradient, then scale and shift it."""
+    if fast(x) and not weight.is_stop_grad():
+        return apply(_AffineNorm(eps), x, weight, bias, mean, var)
+    return _affine(x, weight, bias, mean, var, eps)[0]

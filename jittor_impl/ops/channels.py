@@ -1,4 +1,4 @@
-"""Taking the channels apart in two halves, and putting two halves together in turns, as ShuffleNetV2 does.
+"""Channels: halves taken apart or put together in turns, as ShuffleNetV2 does, and maps one after the other.
 
 Every piece is a block of memory that is copied. Jittor's slices have gradients that fill zeros around a part and add.
 """
@@ -22,6 +22,25 @@ JOIN = """
   for (int64_t r = 0; r < R; r++) {
     std::memcpy(out_p + 2 * r * L, in0_p + r * L, sizeof(float) * L);
     std::memcpy(out_p + (2 * r + 1) * L, in1_p + r * L, sizeof(float) * L);
+  }
+"""
+# A and B values of an image: those of the first map, then those of the second
+CONCAT = """
+  const int64_t N = in0->shape[0], A = in0->num / N, B = in1->num / N;
+  #pragma omp parallel for
+  for (int64_t i = 0; i < 2 * N; i++) {
+    const int64_t n = i / 2;
+    if (i % 2) std::memcpy(out_p + n * (A + B) + A, in1_p + n * B, sizeof(float) * B);
+    else std::memcpy(out_p + n * (A + B), in0_p + n * A, sizeof(float) * A);
+  }
+"""
+PARTS = """
+  const int64_t N = out0->shape[0], A = out0->num / N, B = out1->num / N;
+  #pragma omp parallel for
+  for (int64_t i = 0; i < 2 * N; i++) {
+    const int64_t n = i / 2;
+    if (i % 2) std::memcpy(out1_p + n * B, in0_p + n * (A + B) + A, sizeof(float) * B);
+    else std::memcpy(out0_p + n * A, in0_p + n * (A + B), sizeof(float) * A);
   }
 """
 HALF, CHANNEL = "in0->shape[1] * in0->shape[2] * in0->shape[3]", "in0->shape[2] * in0->shape[3]"
@@ -53,6 +72,16 @@ class _Interleave(jt.Function):
         return tuple(_split(g, CHANNEL))
 
 
+class _Concat(jt.Function):
+    def execute(self, a, b):
+        self.shapes = a.shape, b.shape
+        n, _, h, w = a.shape
+        return kernel([[n, a.shape[1] + b.shape[1], h, w]], [a, b], CONCAT)
+
+    def grad(self, g):
+        return tuple(kernel(self.shapes, [g], PARTS))
+
+
 def halves(x: jt.Var) -> tuple[jt.Var, jt.Var]:
     """x [N, 2C, H, W] -> its first and its last C channels. Both have to be used where gradients are wanted."""
     half = x.shape[1] // 2
@@ -65,3 +94,8 @@ def interleave(a: jt.Var, b: jt.Var) -> jt.Var:
         return apply(_Interleave(), a, b)
     n, c, h, w = a.shape
     return jt.concat([a.unsqueeze(2), b.unsqueeze(2)], dim=2).reshape([n, 2 * c, h, w])
+
+
+def concat_channels(a: jt.Var, b: jt.Var) -> jt.Var:
+    """[N, C, H, W] and [N, D, H, W] -> [N, C + D, H, W]."""
+    return apply(_Concat(), a, b) if fast(a, b) else jt.concat([a, b], dim=1)

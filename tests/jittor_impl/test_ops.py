@@ -230,6 +230,26 @@ def test_normalisation_of_large_planes_keeps_its_digits(setting):
             assert np.abs(found - wanted).max() < 2e-6 * np.sqrt(g[:, 0].size)
 
 
+@pytest.mark.parametrize("far", [0, 100])
+def test_affine_norm(far):
+    """Value and gradients with given statistics; these get none."""
+    mean, var = numbers(3, seed=3) + far, numbers(3, seed=4) ** 2 + 0.1
+
+    def reference(x, w, b):
+        return (x - mean[:, None, None]) / np.sqrt(var[:, None, None] + EPS) * w[:, None, None] + b[:, None, None]
+
+    arrays = [numbers(2, 3, 3, 5) + np.float32(far), numbers(3, seed=1), numbers(3, seed=2)]
+    statistics = [jt.array(mean).stop_grad(), jt.array(var).stop_grad()]
+    check(lambda *a: ops.affine_norm(*a, *statistics, EPS), reference, arrays, 2e-5 if far == 0 else 2e-4)
+
+
+def test_affine_norm_with_frozen_parameters():
+    x, w, b, mean, var = (jt.array(a) for a in (numbers(2, 3, 3, 5), *4 * [np.full(3, 0.5, np.float32)]))
+    y = ops.affine_norm(x, *(v.stop_grad() for v in (w, b, mean, var)), EPS)
+    gradient = jt.grad(y.sum(), x).numpy()
+    np.testing.assert_allclose(gradient, np.full(x.shape, 0.5 / np.sqrt(0.5 + EPS)), rtol=1e-6)
+
+
 def test_batch_norm_of_one_value_per_channel_is_refused():
     with pytest.raises(ValueError, match="more than 1 value"):
         ops.batch_norm(jt.ones((1, 3, 1, 1)), jt.ones(3), jt.zeros(3))
@@ -269,6 +289,19 @@ def test_upsample_bilinear(size):
 def test_channels_in_turns():
     a, b = numbers(2, 3, 2, 4), numbers(2, 3, 2, 4, seed=1)
     check(ops.interleave, lambda a, b: np.stack([a, b], 2).reshape(2, 6, 2, 4), [a, b])
+
+
+def test_channels_of_two_maps():
+    check(
+        ops.concat_channels, lambda a, b: np.concatenate([a, b], 1), [numbers(2, 3, 2, 4), numbers(2, 5, 2, 4, seed=1)]
+    )
+
+
+def test_channels_of_a_map_that_gets_no_gradient():
+    """The other map's part of the gradient is the same."""
+    a, b, g = (jt.array(numbers(2, n, 2, 4, seed=n)) for n in (3, 5, 8))
+    gradient = jt.grad((ops.concat_channels(a.stop_grad(), b) * g).sum(), b)
+    np.testing.assert_array_equal(gradient.numpy(), g.numpy()[:, 3:])
 
 
 def test_channels_in_halves():

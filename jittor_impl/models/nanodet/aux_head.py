@@ -1,5 +1,6 @@
 """The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py), by which places are assigned."""
 
+from jittor_impl import ops
 from jittor_impl.layers import Conv2d
 from jittor_impl.models.dense import Scale
 from jittor_impl.models.nanodet.layers import ConvModule
@@ -28,5 +29,5 @@ class SimpleConvHead(nn.Module):
                 classes = conv(classes)
             for conv in self.reg_convs:
                 boxes = conv(boxes)
-            levels.append(jt.concat([self.gfl_cls(classes), scale(self.gfl_reg(boxes))], dim=1).flatten(2))
+            levels.append(ops.concat_channels(self.gfl_cls(classes), scale(self.gfl_reg(boxes))).flatten(2))
         return jt.concat(levels, dim=2).transpose(0, 2, 1)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jittor_impl import ops
 from jittor_impl.models.dense import clip_boxes, distances_to_boxes
 from jittor_impl.models.interface import Detected, Detector, Losses
 from jittor_impl.models.nanodet.aux_head import SimpleConvHead
@@ -48,7 +49,7 @@ class NanoDetPlus(Detector):
         if self.is_training():
             detach = self.epoch >= self.options["detach_epoch"]
             own = self.aux_fpn([x.detach() for x in features] if detach else features)
-            pairs = [jt.concat([x.detach() if detach else x, y], dim=1) for x, y in zip(maps, own, strict=True)]
+            pairs = [ops.concat_channels(x.detach() if detach else x, y) for x, y in zip(maps, own, strict=True)]
             outputs["aux_preds"] = self.aux_head(pairs)
         return outputs
 

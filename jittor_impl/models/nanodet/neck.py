@@ -26,7 +26,7 @@ class GhostModule(nn.Module):
     def execute(self, x: Var) -> Var:
         """[B, in, H, W] -> [B, out, H, W]."""
         primary = self.primary_conv(x)
-        return jt.concat([primary, self.cheap_operation(primary)], dim=1)
+        return ops.concat_channels(primary, self.cheap_operation(primary))
 
 
 class GhostBottleneck(nn.Module):
@@ -88,9 +88,9 @@ class GhostPAN(nn.Module):
         inner = [maps[-1]]
         for block, low in zip(self.top_down_blocks, reversed(maps[:-1]), strict=True):
             upsampled = ops.upsample_bilinear2x(inner[0])
-            inner.insert(0, block(jt.concat([upsampled, low], dim=1)))
+            inner.insert(0, block(ops.concat_channels(upsampled, low)))
         outs = [inner[0]]
         for down, block, high in zip(self.downsamples, self.bottom_up_blocks, inner[1:], strict=True):
-            outs.append(block(jt.concat([down(outs[-1]), high], dim=1)))
+            outs.append(block(ops.concat_channels(down(outs[-1]), high)))
         outs.append(self.extra_lvl_in_conv[0](maps[-1]) + self.extra_lvl_out_conv[0](outs[-1]))
         return outs

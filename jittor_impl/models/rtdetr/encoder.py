@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from jittor_impl import ops
 from jittor_impl.layers import BatchNorm2d, Conv2d, ConvNorm, Identity, activation, resize_nearest
 from jittor_impl.models.transformer import TransformerEncoder
 from jittor_impl.runtime import jt
@@ -111,12 +112,12 @@ class HybridEncoder(nn.Module):
         for lateral, block, low in zip(self.lateral_convs, self.fpn_blocks, maps[-2::-1], strict=True):
             outs[0] = lateral(outs[0])
             up = resize_nearest(outs[0], (low.shape[2], low.shape[3]))
-            outs.insert(0, block(jt.concat([up, low], dim=1)))
+            outs.insert(0, block(ops.concat_channels(up, low)))
         return outs
 
     def fuse_up(self, maps: list[Var]) -> list[Var]:
         """Path aggregation, fine to coarse."""
         outs = [maps[0]]
         for down, block, high in zip(self.downsample_convs, self.pan_blocks, maps[1:], strict=True):
-            outs.append(block(jt.concat([down(outs[-1]), high], dim=1)))
+            outs.append(block(ops.concat_channels(down(outs[-1]), high)))
         return outs
