@@ -40,12 +40,12 @@ from parity.config.run import MACHINE_KEYS, RunConfig, load_run
 from parity.data.loader import Loader, batch_digest
 from parity.files import write_json
 from parity.framework import Batch, Framework
-from parity.train import engine
+from parity.train import loaders, validate
 from parity.train.evaluate import evaluate
+from parity.train.given import framework_of
 from parity.train.prepare import refuse_lone_values
 from parity.train.record import group_record, parameter_counts
 from parity.train.schedule import lr_factors
-from parity.train.train import framework_of
 from parity.weights import formats
 
 OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     framework = framework_of(settings, framework_class, args.config)
     for name in names(reference=True, trajectory=True):  # an earlier one must not vouch for this one
         (out / name).unlink(missing_ok=True)
-    data, validation = engine.train_loader(settings), engine.val_loader(settings)
+    data, validation = loaders.train_loader(settings), loaders.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
     factors = learning_rates(settings, data)
     steps = steps_of_run(settings, data, factors, spread(len(factors), args.steps))
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         "steps": [{"step": step.number, "epoch": step.epoch + 1} for step in steps],
         "tensors": {info.name: f"{info.kind} {list(info.shape)}" for info in framework.tensors()},
         "parameters": parameter_counts(framework.tensors()),
-        "dataset_digest": engine.load_manifest(settings)["digest"],
+        "dataset_digest": loaders.load_manifest(settings)["digest"],
         "plan_digest": data.plan.digest(),
         "batches_sha256": [batch_digest(batch) for batch in [images, *batches]],
         "weights": check_loading(framework, initial),
@@ -217,6 +217,6 @@ def same_weights(framework: Framework, settings: RunConfig, validation: Loader, 
     """AP on the validation images with the weights that the first framework's trajectory in `folder` ended with."""
     final = formats.read(folder / "final.safetensors")
     framework.load_state(final)
-    found = engine.predict(framework, validation, settings.evaluate)
+    found = validate.predict(framework, validation, settings.evaluate)
     report = evaluate(Path(settings.data.root) / "annotations/val.json", found)
     return {"weights_sha256": formats.weights_sha256(final), "images": report["images"], "metrics": report["metrics"]}

@@ -27,9 +27,9 @@ from parity.config.run import load_run
 from parity.errors import UserError
 from parity.files import read_json, write_json
 from parity.framework import Framework
-from parity.train import checkpoint, engine
+from parity.train import checkpoint, loaders
+from parity.train.given import framework_of
 from parity.train.record import read_metrics
-from parity.train.train import framework_of
 
 COUNT = 5  # anchors, at about equal ratios of their steps
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Take the steps. anchors.json is written last. Raises UserError where the run kept no usable state."""
     settings, out = load_run(args.config), Path(args.out)
     framework = framework_of(settings, framework_class, args.config)
-    data = engine.train_loader(settings)
+    data = loaders.train_loader(settings)
     factors = learning_rates(settings, data)
     kept = Kept(Path(args.run), len(factors), args.count)
     framework.seed(settings.seed)

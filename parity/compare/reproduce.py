@@ -9,8 +9,9 @@ import numpy as np
 
 from parity.compare.agreement import agreement
 from parity.compare.image_bootstrap import compare, interval
+from parity.data.entries import METRICS
 from parity.files import read_json
-from parity.train.evaluate import METRICS, evaluate
+from parity.train.evaluate import evaluate
 
 SHOWN = 0.05  # detections below this score move no figure that anybody looks at
 

@@ -1,6 +1,9 @@
-"""The entries of an annotation file in COCO's format and of a file of results, as they are in JSON."""
+"""The entries of an annotation file in COCO's format and of a file of results, as they are in JSON; COCO's metrics."""
 
 from typing import Any, TypedDict
+
+AP_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+METRICS = (*AP_METRICS, "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")  # the twelve numbers of pycocotools, in its order
 
 
 class ImageEntry(TypedDict, total=False):

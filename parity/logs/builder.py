@@ -1,14 +1,15 @@
 """Records of runs, built line by line: readers add the values that they recognise; restarts are handled here."""
 
 import re
-from array import array
 from collections import deque
 from collections.abc import Mapping
-from math import isfinite, isnan, nan
+from math import isfinite
 from typing import Any
 
-from parity.logs.names import METRICS, RECALLS
+from parity.data.entries import AP_METRICS
+from parity.logs.names import RECALLS
 from parity.logs.record import Fact, Note, Run, Source
+from parity.logs.settle import assign_tables, positions, to_fractions
 
 EPOCH = 10_000_000  # more iterations than any epoch has: (epoch, iteration) as one number that orders
 RECENT = 16  # records; a position that comes again this soon was written by a second process, not by a restart
@@ -133,7 +134,7 @@ class Builder:
 
     def evaluation(self, line: int, epoch: int | None, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Metrics of one evaluation, 0 to 1 or in points as logged (`finish` settles which)."""
-        metrics = {k: float(v) for k, v in metrics.items() if k in METRICS or k in RECALLS}
+        metrics = {k: float(v) for k, v in metrics.items() if k in AP_METRICS or k in RECALLS}
         if not metrics:
             return
         at = epoch if epoch is not None else step if step is not None else None
@@ -164,7 +165,7 @@ class Builder:
         else:
             table.add(row)
         for pending_line, pending in self._tables if self.tables_lead else ():
-            if all(abs(pending[k] - metrics[k]) < 0.00051 for k in METRICS if k in pending and k in metrics):
+            if all(abs(pending[k] - metrics[k]) < 0.00051 for k in AP_METRICS if k in pending and k in metrics):
                 table.complete(pending)
             else:
                 self._count("table differs", pending_line)
@@ -331,15 +332,16 @@ class Builder:
         run = self.run
         self._drop_held()
         self._close_epoch()
-        self._assign_tables()
+        assign_tables(run, self._tables)
+        self._tables = []
         for code, lines in self._counts.items():
             count = self._totals.get(code, len(lines))
             if code.startswith("changed "):
                 run.notes.append(Note("changed", tuple(lines), {"what": code.removeprefix("changed ")}))
             else:
                 run.notes.append(Note(code, tuple(lines), {"count": count}))
-        _to_fractions(run)
-        _positions(run)
+        to_fractions(run)
+        positions(run)
 
     def _count(self, code: str, line: int) -> None:
         """One more of something that may happen on every line; the first few lines are kept."""
@@ -381,71 +383,3 @@ class Builder:
             self.run.epochs.add(row)
         self._epoch = None
         self._sums, self._whole, self._epoch_lines, self._epoch_n = {}, {}, (0, 0), 0
-
-    def _assign_tables(self) -> None:
-        """COCO tables that no evaluation line claimed: printed late, by another stream, in the order of evaluations."""
-        tables, run = self._tables, self.run
-        if not tables:
-            return
-        table = run.evaluations
-        if (
-            len(tables) == len(table)
-            and table.stride == 1
-            and all(
-                abs(found[name] - table.columns[name][i]) < 0.00051
-                for i, (_, found) in enumerate(tables)
-                for name in METRICS
-                if name in found and name in table.columns and not isnan(table.columns[name][i])
-            )
-        ):
-            for name in dict.fromkeys(n for _, found in tables for n in found):
-                if name not in table:
-                    table.columns[name] = array("d", [found.get(name, nan) for _, found in tables])
-            run.notes.append(Note("tables in order", (tables[0][0], tables[-1][0]), {"count": len(tables)}))
-        elif len(tables) == 1 and not len(table):
-            row = {"at": float(run.epochs.column("epoch")[-1]) if len(run.epochs) else 0.0, "line": float(tables[0][0])}
-            if len(run.epochs):
-                row["epoch"] = row["at"]
-            table.add(row | tables[0][1])
-            run.first_line = run.first_line or tables[0][0]
-            run.last_line = max(run.last_line, tables[0][0])
-        else:
-            run.notes.append(
-                Note(
-                    "tables unclaimed", (tables[0][0], tables[-1][0]), {"count": len(tables), "evaluations": len(table)}
-                )
-            )
-        self._tables = []
-
-
-def _to_fractions(run: Run) -> None:
-    """Metrics as 0 to 1: a log that has one above 1 gives all of them in points."""
-    table = run.evaluations
-    names = [n for n in (*METRICS, *RECALLS) if n in table.columns]
-    for name in names:
-        for i, value in enumerate(table.columns[name]):
-            if value < 0 or value > 100:
-                table.columns[name][i] = nan
-    if any(value > 1 for name in names for value in table.columns[name]):
-        for name in names:
-            for i, value in enumerate(table.columns[name]):
-                table.columns[name][i] = value / 100
-        run.notes.append(Note("points", (), {}))
-
-
-def _positions(run: Run) -> None:
-    """Column `x`: iterations since the start of training, for the axis of figures.
-
-    Where a log counts within epochs and does not say how many iterations one has, the largest it shows is taken.
-    """
-    steps = run.steps
-    if "step" in steps.names() or "iter" not in steps.names() or "epoch" not in steps.names():
-        steps.columns["x"] = array("d", steps.columns["order"])
-        return
-    epochs, iterations = steps.columns["epoch"], steps.columns["iter"]
-    known = run.fact("iterations per epoch")
-    if not known:
-        known = max(iterations)
-        run.notes.append(Note("axis", (), {"iterations": known}))
-    base = 0 if epochs[0] == 0 else 1
-    steps.columns["x"] = array("d", [(e - base) * known + i for e, i in zip(epochs, iterations, strict=True)])

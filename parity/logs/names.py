@@ -3,7 +3,8 @@
 import re
 from functools import lru_cache
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+from parity.data.entries import AP_METRICS
+
 RECALLS = ("AR1", "AR10", "AR100", "AR300", "AR1000", "ARs", "ARm", "ARl")
 NAMES = 4096  # different names remembered; a log has a few dozen
 
@@ -75,7 +76,7 @@ def metric(name: str) -> str | None:
     called = kind + what
     if kind == "AR" and not what:
         return "AR100" if text.lower() in ("ar", "mar") else None
-    return called if called in METRICS or called in RECALLS else None
+    return called if called in AP_METRICS or called in RECALLS else None
 
 
 @lru_cache(NAMES)

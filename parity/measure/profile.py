@@ -27,12 +27,12 @@ from parity.data.loader import Loader
 from parity.files import read_json, write_json
 from parity.framework import Batch, Framework
 from parity.measure.machine_speed import Others, Pulse
-from parity.train import engine
+from parity.train import loaders
+from parity.train.given import framework_of
 from parity.train.meter import METER, Meter
 from parity.train.prepare import prepare_training
 from parity.train.record import host, now, parameter_counts
 from parity.train.schedule import ema_decay
-from parity.train.train import framework_of
 from parity.weights import formats
 
 PULSES = 20  # looks at the machine among the latency samples
@@ -130,7 +130,7 @@ def measure(
         framework.load_state(formats.read(args.weights))
         first = {"import": process_age, "build": watch.lap()}
         inline = configuration.but(workers=0)  # no threads, no cache: the cost of preparing data must show
-        images, batches = engine.val_loader(inline, cache_bytes=0), engine.train_loader(inline, cache_bytes=0)
+        images, batches = loaders.val_loader(inline, cache_bytes=0), loaders.train_loader(inline, cache_bytes=0)
         latency, still, quiet, batch = measure_inference(framework, images, args.images, args.warmup, first)
         inference_peak = meter.peak()
         counts, macs = parameter_counts(framework.tensors()), framework.macs(batch)

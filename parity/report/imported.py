@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from parity.data.entries import AP_METRICS
 from parity.files import atomic, write_text
 from parity.logs import audit as audits
 from parity.logs import signs as looks
 from parity.logs import spans, speed
-from parity.logs.names import METRICS, RECALLS
+from parity.logs.names import RECALLS
 from parity.logs.record import Run
 from parity.report.figures import imported as figures
 from parity.report.figures.imported import Pair
@@ -80,14 +81,14 @@ def per_epoch(pair: Pair) -> pd.DataFrame:
         for row in run.evaluations.rows():
             if "epoch" in row:
                 cells = rows.setdefault(row["epoch"], {})
-                cells |= {f"{name}: {m} (points)": 100 * row[m] for m in (*METRICS, *RECALLS) if m in row}
+                cells |= {f"{name}: {m} (points)": 100 * row[m] for m in (*AP_METRICS, *RECALLS) if m in row}
     return pd.DataFrame([{"epoch": int(epoch)} | cells for epoch, cells in sorted(rows.items())])
 
 
 def best_last(pair: Pair) -> pd.DataFrame:
     """Each metric at the best epoch by AP, at the last one, and the highest it ever was."""
     rows = []
-    for metric in (*METRICS, *RECALLS):
+    for metric in (*AP_METRICS, *RECALLS):
         row: dict[str, Any] = {"metric": metric}
         for name, run in zip(pair.names, pair.runs, strict=True):
             moments = {"best epoch": spans.best_row(run), "last epoch": spans.last_row(run)}

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from parity.weights.zoo import METRICS, Released
+from parity.data.entries import AP_METRICS
+from parity.weights.zoo import Released
 
 TITLES = {"torch": "PyTorch", "jittor": "Jittor"}
 WHOLE = 5000  # images of val2017, which published AP stands on
@@ -46,7 +47,7 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 def _rows(result: dict[str, Any], names: list[str]) -> list[list[str]]:
     rows = []
-    for metric in [*METRICS, "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]:
+    for metric in [*AP_METRICS, "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]:
         values = [result["frameworks"][name]["metrics"][metric] for name in names]
         row = [metric, _number(result["published"].get(metric), 1), *map(_number, values)]
         if len(names) > 1:

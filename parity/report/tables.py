@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from parity.align.result import coverage
 from parity.compare.agreement import Agreement
 from parity.compare.comparison import Comparison, Run
-from parity.compare.findings import Findings, final_weights, samples
+from parity.compare.findings import Findings
 from parity.compare.quality import qualities
-from parity.compare.stats import Verdict, summary
-from parity.config.models import model_config, model_names, variant_names
-from parity.files import atomic, leaves
-from parity.measure.macs import flops
-from parity.measure.processes import processes
-from parity.report import quality
+from parity.compare.stats import Verdict
+from parity.data.entries import METRICS
+from parity.files import atomic
+from parity.report import quality, record_tables, speed_tables
 from parity.report.index import TABLES
-from parity.train.evaluate import METRICS
 
 Table = Callable[[Comparison, Findings], pd.DataFrame]
 VOC = {"AP50 VOC07": "AP50_voc07", "AP50 VOC10": "AP50_voc10"}  # row: the key in coco.json
@@ -212,176 +208,6 @@ def _single(found: Agreement | None) -> int | None:
     return None if found is None else found.first_only + found.second_only
 
 
-def _profile_rows(comparison: Comparison, rows: list[tuple[str, Callable[[dict], Any]]], first: str) -> pd.DataFrame:
-    """Quantities as rows, profile settings as columns, and the ratio of each to the first setting."""
-    settings = list(comparison.profiles)
-    frame = pd.DataFrame(
-        [{first: name} | {s: read(comparison.profiles[s]) for s in settings} for name, read in rows],
-        columns=[first, *settings],
-    )
-    for setting in settings[1:]:
-        a, b = (pd.to_numeric(frame[s], errors="coerce") for s in (settings[0], setting))
-        frame[f"{setting} / {settings[0]}"] = (b / a.where(a != 0)).round(4)
-    return frame
-
-
-def inference(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    rows = []
-    for stage in ("total", "preprocess", "forward", "postprocess"):
-        for key in ("p50", "p90", "p95", "p99", "mean", "min", "max"):
-
-            def read(profile: dict, stage: str = stage, key: str = key) -> float | None:
-                value = summary(samples(profile, "latency", stage))[key]
-                return None if value is None else 1000 * value
-
-            rows.append((f"{stage} {key} (ms)", read))
-    rows.append(("images per second at the median", lambda p: _inverse(summary(samples(p, "latency", "total"))["p50"])))
-    rows.append(("throughput (images/s)", lambda p: (p.get("throughput") or {}).get("inference_images_per_second")))
-    rows.append(("samples", lambda p: len(samples(p, "latency", "total"))))
-    rows.append(("first forward pass (s)", lambda p: (p.get("first") or {}).get("forward")))
-    return _profile_rows(comparison, rows, "quantity")
-
-
-def training_speed(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    rows: list[tuple[str, Callable[[dict], Any]]] = []
-    for part in ("step", "data", "forward_backward", "optimizer"):
-
-        def read(profile: dict, part: str = part) -> float | None:
-            value = summary(samples(profile, "train", part))["p50"]
-            return None if value is None else 1000 * value
-
-        rows.append((f"{part.replace('_', ' + ')} p50 (ms)", read))
-    rows.append(("step p95 (ms)", lambda p: _milli(summary(samples(p, "train", "step"))["p95"])))
-    rows.append(("throughput (images/s)", lambda p: (p.get("throughput") or {}).get("train_images_per_second")))
-    rows.append(("batch size", lambda p: (p.get("train") or {}).get("batch_size")))
-    rows.append(("samples", lambda p: len(samples(p, "train", "step"))))
-    for key, label in (("import", "import of the framework"), ("build", "building the model"), ("step", "first step"),
-                       ("second_step", "second step")):  # fmt: skip
-        rows.append((f"{label} (s)", lambda p, key=key: (p.get("first") or {}).get(key)))
-    return _profile_rows(comparison, rows, "quantity")
-
-
-def memory(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    rows = [
-        ("inference peak (MB)", lambda p: (p.get("memory") or {}).get("inference_peak_mb")),
-        ("training peak (MB)", lambda p: (p.get("memory") or {}).get("train_peak_mb")),
-        ("meter", lambda p: (p.get("memory") or {}).get("meter")),
-    ]
-    return _profile_rows(comparison, rows, "quantity")
-
-
-def model_size(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    rows = [
-        (label, lambda p, key=key: (p.get("parameters") or {}).get(key))
-        for key, label in (
-            ("trainable", "trainable parameters"), ("total", "parameters"), ("with_buffers", "parameters with buffers"),
-        )
-    ]  # fmt: skip
-    rows.append(("multiply-accumulates of one image", lambda p: (p.get("macs") or {}).get("value")))
-    rows.append(("FLOPs of one image (2 x multiply-accumulates)", lambda p: flops((p.get("macs") or {}).get("value"))))
-    rows.append(("counting rule", lambda p: (p.get("macs") or {}).get("rule")))
-    rows.append(("input", lambda p: "x".join(map(str, p.get("input") or []))))
-    rows.append(("weights file (MB)", lambda p: p["weights_bytes"] / 1e6 if p.get("weights_bytes") else None))
-    return _profile_rows(comparison, rows, "quantity")
-
-
-def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """One row per tensor of the conversion report."""
-    rows = [
-        {key: "x".join(map(str, value)) if isinstance(value, list) else value for key, value in entry.items()}
-        for entry in (comparison.conversion or {}).get("tensors") or []
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["source", "target", "shape", "dtype"])
-
-
-def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The rungs of alignment.json, and rung 10 once more with the final weights; empty without a ladder."""
-    columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
-    rungs = (comparison.alignment or {}).get("rungs") or []
-    if rungs:
-        pairs = [(run, other) for run in comparison.runs for other in run.others() if other in run.cross]
-        rungs = [*rungs, *(final_weights(run, other).record() for run, other in pairs)]
-    rungs = [rung | {"compared": coverage(rung)} for rung in rungs]
-    frame = pd.DataFrame([{key: rung.get(key) for key in columns} for rung in rungs], columns=columns, dtype=object)
-    return frame.rename(columns={"compared": "checked"})
-
-
-def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    names = [name for name in comparison.frameworks if comparison.of(name)]
-    return pd.DataFrame(
-        [
-            {"row": row.name, "kind": row.kind, "status": row.status}
-            | {name: row.values.get(name) for name in names}
-            | {"detail": row.detail}
-            for row in findings.audit.rows
-        ],
-        columns=["row", "kind", "status", *names, "detail"],
-    )
-
-
-def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """Long form: what was recorded (a run or a profile), key, value."""
-    rows = [("project", "commit", comparison.commit), ("project", "configuration digest", comparison.config_digest())]
-    data = comparison.dataset or {}
-    rows += [("dataset", "source", comparison.source_name())]
-    rows += [("dataset", key, data.get(key)) for key in ("name", "digest")]
-    if isinstance(data.get("source"), dict):
-        rows += [("dataset", f"source {key}", value) for key, value in data["source"].items() if key != "source"]
-    for split, part in (data.get("splits") or {}).items():
-        rows += [("dataset", f"{split} {key}", part.get(key)) for key in ("images", "annotations", "crowd", "empty")]
-    keys = ("commit", "config_digest", "dataset_digest", "weights_sha256", "plan_digest", "device", "threads",
-            "precision", "started", "finished", "seconds", "restarts")  # fmt: skip
-    for run in comparison.runs:
-        what, manifest = f"run {run.framework} seed {run.seed}", run.manifest or {}
-        rows += [(what, key, manifest.get(key)) for key in keys]
-        rows += [(what, f"version {key}", value) for key, value in (manifest.get("versions") or {}).items()]
-        rows += [(what, f"host {key}", value) for key, value in (manifest.get("host") or {}).items()]
-    for setting, profile in comparison.profiles.items():
-        what = f"profile {setting}"
-        rows += [(what, key, profile.get(key)) for key in ("device", "threads")]
-        rows += [(what, f"version {key}", value) for key, value in (profile.get("versions") or {}).items()]
-        rows += [(what, f"host {key}", value) for key, value in (profile.get("host") or {}).items()]
-        rows += [(what, f"load {key}", value) for key, value in (profile.get("load") or {}).items()]
-        for number, process in enumerate(processes(profile), 1):
-            for section, cores in (process.get("others") or {}).items():
-                rows.append((what, f"cores busy with something else, {section}, process {number}", cores))
-            rows.append((what, f"span of process {number}", " to ".join(map(str, process.get("span") or [])) or None))
-        for section, times in (profile.get("machine") or {}).items():
-            rows.append(
-                (what, f"fixed computation beside {section}, median (ms)", round(1e3 * float(np.median(times)), 3))
-            )
-    return pd.DataFrame([row for row in rows if row[2] is not None], columns=["of", "key", "value"])
-
-
-def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The settings that differ from an official configuration.
-
-    The other column is the first official variant for `tiny`, and for an official one that variant as its file has it.
-    """
-    names = variant_names(comparison.model) if comparison.model in model_names() else []
-    other = comparison.variant if comparison.variant != "tiny" else next((n for n in names if n != "tiny"), None)
-    if other not in names or not comparison.config:
-        return pd.DataFrame(columns=["setting", "here", "official"])
-    official, here = model_config(comparison.model, other).plain(), comparison.config
-    rows = []
-    for section in ("options", "preprocess", "train"):
-        sides = [dict(_settings(side.get(section) or {}, section)) for side in (here, official)]
-        keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if key != "options.num_classes"]
-        rows += [
-            (key, *(side.get(key, "–") for side in sides)) for key in keys if len({str(s.get(key)) for s in sides}) > 1
-        ]
-    return pd.DataFrame(rows, columns=["setting", comparison.variant if other != comparison.variant else "here", other])
-
-
-def _settings(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """(dotted key, value) of everything in nested mappings, null as text."""
-    return [(key, "null" if item is None else item) for key, item in leaves(value, prefix, whole_lists=True)]
-
-
-def config(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    return pd.DataFrame(_settings(comparison.config) if comparison.config else [], columns=["key", "value"])
-
-
 MAKE: dict[str, Table] = {
     "verdicts": verdicts,
     "training": training,
@@ -392,16 +218,16 @@ MAKE: dict[str, Table] = {
     "best_f1": lambda comparison, findings: quality.best_f1(qualities(comparison)[0]),
     "confusion": lambda comparison, findings: quality.confusion(qualities(comparison)[0]),
     "same_weights": same_weights,
-    "inference": inference,
-    "training_speed": training_speed,
-    "memory": memory,
-    "model_size": model_size,
-    "conversion": conversion,
-    "alignment": alignment,
-    "audit": audit,
-    "environment": environment,
-    "variant": variant,
-    "config": config,
+    "inference": speed_tables.inference,
+    "training_speed": speed_tables.training_speed,
+    "memory": speed_tables.memory,
+    "model_size": speed_tables.model_size,
+    "conversion": record_tables.conversion,
+    "alignment": record_tables.alignment,
+    "audit": record_tables.audit,
+    "environment": record_tables.environment,
+    "variant": record_tables.variant,
+    "config": record_tables.config,
 }
 
 
@@ -426,11 +252,3 @@ def _points(value: float | None, signed: bool = False) -> float | None:
     if value is None or np.isnan(value) or (not signed and value < 0):
         return None
     return 100 * float(value)
-
-
-def _inverse(value: float | None) -> float | None:
-    return 1 / value if value else None
-
-
-def _milli(value: float | None) -> float | None:
-    return None if value is None else 1000 * value

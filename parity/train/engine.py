@@ -6,100 +6,29 @@ manifest at the end. What differs between two runs is behind `Framework`; what i
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity.config.run import EvaluateConfig, RunConfig
+from parity.config.run import RunConfig
 from parity.config.section import Plain
-from parity.config.train import TrainConfig
-from parity.data.chains import make_augment
-from parity.data.coco import Dataset, open_split
 from parity.data.draws import Draws
-from parity.data.entries import ResultEntry
 from parity.data.loader import Loader
-from parity.data.plan import BatchPlan
-from parity.data.transforms import make_preprocess
 from parity.errors import UserError
-from parity.files import locked, read_json, sweep, write_json
-from parity.framework import Batch, Detections, Framework, Group, StepResult
+from parity.files import locked, sweep, write_json
+from parity.framework import Batch, Framework, Group, StepResult
 from parity.train import checkpoint, observe, trouble
 from parity.train.board import Board
 from parity.train.checkpoint import Position
-from parity.train.evaluate import evaluate, to_coco
+from parity.train.loaders import load_manifest, train_loader, val_loader
 from parity.train.meter import Meter
 from parity.train.prepare import prepare_training, refuse_lone_values
 from parity.train.progress import Progress
-from parity.train.record import DatasetManifest, EpochLine, MetricsLog, RunManifest, manifest, now, read_metrics
+from parity.train.record import EpochLine, MetricsLog, RunManifest, manifest, now, read_metrics
 from parity.train.schedule import ema_decay, lr_factors
+from parity.train.validate import evaluated_weights, validate
 from parity.weights import formats
-
-CACHE_BYTES = 1 << 30  # decoded images kept by each loader
-
-
-def load_manifest(run: RunConfig) -> DatasetManifest:
-    """The manifest of a run's dataset, whose class count must be the configured one."""
-    root = Path(run.data.root)
-    about = read_json(root / "manifest.json")
-    if len(about["classes"]) != run.data.num_classes:
-        raise UserError(
-            f"{root}/manifest.json: has {len(about['classes'])} classes, the configuration says data.num_classes"
-            f" {run.data.num_classes}"
-        )
-    return about
-
-
-def open_data(run: RunConfig, split: str) -> Dataset:
-    """One split of a run's dataset. Raises UserError where a class has no place in the model's head."""
-    dataset = open_split(run.data.root, split, run.label_space)
-    largest, places = max(dataset.class_names), int(run.options["num_classes"])
-    if largest >= places:
-        raise UserError(
-            f"data.max_category_id: {run.model} has places for the category ids up to {places - 1}, but the class"
-            f" {dataset.class_names[largest]} has the id {largest}; set it to {largest}"
-        )
-    return dataset
-
-
-def train_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
-    """The training batches of a run: a pure function of its configuration, whatever the number of workers."""
-    settings = run.train
-    dataset = open_data(run, "train")
-    plan = BatchPlan(dataset.ids, settings.batch_size, settings.epochs, run.seed, sizes=settings.multi_scale)
-    preprocess, augment = make_preprocess(run.preprocess.plain()), make_augment(settings.augment)
-    return Loader(dataset, plan, preprocess, augment, run.seed, run.workers, cache_bytes=cache_bytes)
-
-
-def val_loader(run: RunConfig, cache_bytes: int = CACHE_BYTES) -> Loader:
-    """The validation images of a run, without augmentation."""
-    dataset = open_data(run, "val")
-    preprocess = make_preprocess(run.preprocess.plain())
-    return Loader(dataset, None, preprocess, workers=run.workers, cache_bytes=cache_bytes)
-
-
-def predict(
-    framework: Framework, loader: Loader, settings: EvaluateConfig, notes: observe.Notes | None = None
-) -> list[ResultEntry]:
-    """Detections of every image in COCO results format.
-
-    `notes` gets a digest of the batches under `validation`.
-    """
-    results: list[ResultEntry] = []
-    for batch in loader.eval_batches(settings.batch_size):
-        if notes is not None:
-            observe.batch(notes, batch, "validation")
-        results += coco_results(framework.predict(batch), batch, loader.dataset, settings)
-    return results
-
-
-def coco_results(
-    found: list[Detections], batch: Batch, dataset: Dataset, settings: EvaluateConfig
-) -> list[ResultEntry]:
-    """COCO results of one batch, with the run's limit per image and score threshold."""
-    limit, threshold = settings.max_detections, settings.score_threshold
-    return to_coco(found, batch, dataset.category_of, max_detections=limit, score_threshold=threshold)
 
 
 def train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
@@ -153,7 +82,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
             begin, epoch = time.perf_counter(), position.epoch + 1
             scores, last_epoch = None, epoch == settings.epochs
             if last_epoch or (settings.eval_every and epoch % settings.eval_every == 0):
-                found, report = _validate(run, framework, validation, position.notes)
+                found, report = validate(run, framework, validation, position.notes)
                 scores = report["metrics"]
                 _keep_best(run, framework, position, scores, epoch, out)
             line = _epoch_line(position, scores, time.perf_counter() - begin, meter.peak())
@@ -167,7 +96,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     log.close()
 
     if found is None:  # it was killed after its last checkpoint
-        found, report = _validate(run, framework, validation, position.notes)
+        found, report = validate(run, framework, validation, position.notes)
     write_json(out / "detections.json", found, indent=None)
     write_json(out / "coco.json", report)
     formats.write(out / "last.safetensors", framework.state())
@@ -201,7 +130,7 @@ def _evaluate_first(
 ) -> None:
     """Validate the initial weights: epoch 0, what training has to improve on."""
     begin = time.perf_counter()
-    found, report = _validate(run, framework, validation, position.notes)
+    found, report = validate(run, framework, validation, position.notes)
     scores = report["metrics"]
     _keep_best(run, framework, position, scores, 0, out)
     seconds = {"train": 0.0, "evaluate": round(time.perf_counter() - begin, 3)}
@@ -218,7 +147,7 @@ def _keep_best(
     """Write the weights that were validated if no earlier ones had a higher AP."""
     if (scores["AP"] or 0.0) > position.best:
         position.best, position.best_epoch = scores["AP"] or 0.0, epoch
-        with _evaluated_weights(framework, run.train):
+        with evaluated_weights(framework, run.train):
             formats.write(out / "best.safetensors", framework.state())
 
 
@@ -278,17 +207,6 @@ class _Saver:
         """Called after every step; 0 minutes save at the end of epochs only."""
         if self.seconds and time.monotonic() - self.last >= self.seconds:
             self()
-
-
-def _validate(
-    run: RunConfig, framework: Framework, validation: Loader, notes: observe.Notes
-) -> tuple[list[ResultEntry], dict[str, Any]]:
-    """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
-    advice = f"evaluate.batch_size is {run.evaluate.batch_size}; try a smaller one"
-    with _evaluated_weights(framework, run.train), trouble.memory_watched("the evaluation", advice):
-        notes.pop("validation", None)  # of the validation before
-        found = predict(framework, validation, run.evaluate, notes)
-    return found, evaluate(Path(run.data.root) / "annotations/val.json", found)
 
 
 def run_epoch(
@@ -387,11 +305,6 @@ def _shared(run: RunConfig) -> Plain:
     keys = ("model", "variant", "options", "groups", "label_space", "preprocess", "train", "seed", "precision")
     plain = run.plain()
     return {key: plain[key] for key in keys} | {"data": run.data.id}
-
-
-def _evaluated_weights(framework: Framework, settings: TrainConfig):
-    """EMA weights where the model is evaluated with them, its own otherwise."""
-    return framework.ema_weights() if settings.judged_by_ema else nullcontext()
 
 
 def _epoch_line(position: Position, scores: dict | None, evaluated: float, peak: float) -> EpochLine:

@@ -17,13 +17,11 @@ from pycocotools.cocoeval import COCOeval
 
 from parity.data.coco import finite_box
 from parity.data.coco import load as load_annotations
-from parity.data.entries import Document, ResultEntry
+from parity.data.entries import METRICS, Document, ResultEntry
 from parity.errors import UserError
 from parity.files import read_json
 from parity.framework import Batch, Detections
 from parity.train.voc_metrics import evaluate_voc
-
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def to_coco(

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.config.run import RunConfig, load_run
+from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
 from parity.errors import UserError
 from parity.files import write_json
 from parity.framework import Framework
-from parity.train import engine
+from parity.train import loaders, validate
 from parity.train.evaluate import evaluate
-from parity.train.train import framework_of
-from parity.weights import formats
+from parity.train.given import model_with_weights
 
 DRAWS = 20240607  # key of the loss's draws, whatever the seed of the run
 
@@ -40,15 +39,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     if args.loss_images < 1:
         raise UserError(f"--loss-images {args.loss_images}: expected 1 or more")
     begin = time.perf_counter()
-    configuration = load_run(args.config)
-    framework = framework_of(configuration, framework_class, args.config)
-    framework.seed(configuration.seed)
-    framework.build(configuration.model, configuration.options)
-    weights = formats.read(args.weights)
-    framework.load_state(weights)
-    digest = engine.load_manifest(configuration)["digest"]
-    loader = engine.val_loader(configuration, cache_bytes=0)
-    found = engine.predict(framework, loader, configuration.evaluate)
+    configuration, framework, sha256 = model_with_weights(args.config, args.weights, framework_class)
+    digest = loaders.load_manifest(configuration)["digest"]
+    loader = loaders.val_loader(configuration, cache_bytes=0)
+    found = validate.predict(framework, loader, configuration.evaluate)
     report = evaluate(Path(configuration.data.root) / "annotations/val.json", found)
     images, losses = exam_losses(framework, loader, configuration, args.loss_images)
     result = {
@@ -57,7 +51,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         "losses": losses,
         "images": report["images"],
         "loss_images": images,
-        "weights_sha256": formats.weights_sha256(weights),
+        "weights_sha256": sha256,
         "dataset_digest": digest,
         "seconds": round(time.perf_counter() - begin, 3),
     }

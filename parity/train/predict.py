@@ -6,13 +6,12 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
-from parity.config.run import MACHINE_KEYS, load_run
+from parity.config.run import MACHINE_KEYS
 from parity.files import write_json
 from parity.framework import Framework
-from parity.train import engine
+from parity.train import loaders, validate
+from parity.train.given import model_with_weights
 from parity.train.partial import Partial
-from parity.train.train import framework_of
-from parity.weights import formats
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +29,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     What is done is on the disk after each image (`parity.train.partial`): a killed call goes on, and any number of
     images takes the memory of one.
     """
-    configuration = load_run(args.config)
-    framework = framework_of(configuration, framework_class, args.config)
-    framework.seed(configuration.seed)
-    framework.build(configuration.model, configuration.options)
-    weights = formats.read(args.weights)
-    framework.load_state(weights)
-    data = engine.val_loader(configuration.but(workers=0), cache_bytes=0)
+    configuration, framework, sha256 = model_with_weights(args.config, args.weights, framework_class)
+    data = loaders.val_loader(configuration.but(workers=0), cache_bytes=0)
     settings = {key: value for key, value in configuration.plain().items() if key not in MACHINE_KEYS}
-    key = {"weights": formats.weights_sha256(weights), "config": settings, "images": data.dataset.ids}
+    key = {"weights": sha256, "config": settings, "images": data.dataset.ids}
     if args.macs:
         first = next(data.eval_batches(1))
         write_json(args.macs, {"value": framework.macs(first), "input": list(first.images.shape)})
@@ -55,7 +49,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         middle = time.perf_counter()
         found = framework.postprocess(outputs, inputs)
         end = time.perf_counter()
-        results = engine.coco_results(found, batch, data.dataset, configuration.evaluate)
+        results = validate.coco_results(found, batch, data.dataset, configuration.evaluate)
         seconds = {"preprocess": start - before, "forward": middle - start, "postprocess": end - middle}
         partial.add(int(batch.image_ids[0]), results, {key: round(s, 6) for key, s in seconds.items()})
         told.image()

@@ -7,11 +7,11 @@ from typing import Any
 from parity.config.layers import read_yaml
 from parity.config.models import ROOT, model_names, variant_names
 from parity.data.download import Say, fetch, local, say_to_stderr
+from parity.data.entries import AP_METRICS
 from parity.errors import UserError
 from parity.files import file_sha256
 
 ZOO = ROOT / "config/zoo.yaml"
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # in the order of the published tables
 KEYS = {"file", "url", "page", "sha256", "licence", "input", "trained", "published"}
 
 
@@ -57,8 +57,8 @@ def _check(entry: Any, where: str) -> None:
     for key in sorted(set(entry) - KEYS):
         raise UserError(f"{where}: {key}: unknown key, expected one of {', '.join(sorted(KEYS))}")
     published = entry["published"]
-    if not isinstance(published, dict) or set(published) != set(METRICS):
-        raise UserError(f"{where}: published: expected the keys {', '.join(METRICS)}")
+    if not isinstance(published, dict) or set(published) != set(AP_METRICS):
+        raise UserError(f"{where}: published: expected the keys {', '.join(AP_METRICS)}")
     if not (entry.get("url") or entry.get("page")):
         raise UserError(f"{where}: has neither url nor page, expected where the file comes from")
 

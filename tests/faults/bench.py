@@ -21,7 +21,7 @@ from parity.config.run import RunConfig, load_run
 from parity.data.draws import Draws
 from parity.files import read_json, write_json
 from parity.framework import Framework
-from parity.train import engine
+from parity.train import loaders
 from parity.train.prepare import prepare_training
 from parity.weights import formats
 from parity.weights.initialize import initialize
@@ -163,7 +163,7 @@ class Bench:
 def trained(framework: Framework, settings: RunConfig, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The state after ROUNDS passes over the training images, at the full rate."""
     framework.load_state(arrays)
-    groups, loader = prepare_training(framework, settings), engine.train_loader(settings)
+    groups, loader = prepare_training(framework, settings), loaders.train_loader(settings)
     every = (batch for _ in range(ROUNDS) for batch in loader.batches(1))
     for step, batch in enumerate(every):
         framework.forward_backward(batch, Draws(settings.seed, step, 0), 0)

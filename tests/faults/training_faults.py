@@ -106,30 +106,29 @@ def _coupled(f):
     return step
 
 
-def _inside_root(f):
-    def adamw(p, g, m, v, scalars, table):
-        jt = jittor()
-        decay, one_less_beta1, beta2, one_less_beta2, correction, eps, rate, clip = scalars
-        g = g * clip
-        m = m + (g - m) * one_less_beta1
-        v = v * beta2 + g * g * one_less_beta2
-        return [p * decay - m / jt.sqrt(v / correction**2 + eps) * rate, m, v]
+def _adamw(change):
+    """AdamW whose step `change(m, v, eps, rate, correction)` is another one; `v` is not corrected for its bias yet."""
 
-    return adamw
+    def make(f):
+        def adamw(p, g, m, v, scalars, table):
+            decay, one_less_beta1, beta2, one_less_beta2, correction, eps, rate, clip = scalars
+            g = g * clip
+            m = m + (g - m) * one_less_beta1
+            v = v * beta2 + g * g * one_less_beta2
+            return [p * decay - change(m, v, eps, rate, correction), m, v]
+
+        return adamw
+
+    return make
 
 
-def _before_correction(f):
+def _inside_root(m, v, eps, rate, correction):
+    return m / jittor().sqrt(v / correction**2 + eps) * rate
+
+
+def _before_correction(m, v, eps, rate, correction):
     """Epsilon added to the root before the bias is corrected."""
-
-    def adamw(p, g, m, v, scalars, table):
-        jt = jittor()
-        decay, one_less_beta1, beta2, one_less_beta2, correction, eps, rate, clip = scalars
-        g = g * clip
-        m = m + (g - m) * one_less_beta1
-        v = v * beta2 + g * g * one_less_beta2
-        return [p * decay - m / (jt.sqrt(v) + eps) * (rate * correction), m, v]
-
-    return adamw
+    return m / (jittor().sqrt(v) + eps) * (rate * correction)
 
 
 def _nesterov(f):
@@ -241,8 +240,10 @@ TRAINING = [
     Fault("second beta 0.99", optimizer(betas=(0.9, 0.99)), ("/exp_avg_sq",), (R,)),
     Fault("first beta 0.8", optimizer(betas=(0.8, 0.999)), (r"/exp_avg\b(?!_)",), (R,)),
     Fault("epsilon of Adam 1e-6", optimizer(eps=1e-6), STEP, (R,)),
-    Fault("epsilon inside the root", operator("optim", "adamw", _inside_root), STEP, (R,)),
-    Fault("epsilon added before the bias correction", operator("optim", "adamw", _before_correction), STEP, (D,)),
+    Fault("epsilon inside the root", operator("optim", "adamw", _adamw(_inside_root)), STEP, (R,)),
+    Fault(
+        "epsilon added before the bias correction", operator("optim", "adamw", _adamw(_before_correction)), STEP, (D,)
+    ),
     Fault(
         "no bias correction",
         _scalars(lambda f, self, lr, decay, step, factor: f(self, lr, decay, 10**9, factor)),

@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 
 from parity.config.run import load_run  # noqa: E402
 from parity.data.draws import Draws  # noqa: E402
-from parity.train import engine  # noqa: E402
+from parity.train import loaders  # noqa: E402
+from parity.train.given import framework_of  # noqa: E402
 from parity.train.prepare import prepare_training  # noqa: E402
 from parity.train.schedule import ema_decay  # noqa: E402
-from parity.train.train import framework_of  # noqa: E402
 from parity.weights import formats  # noqa: E402
 from torch_impl.framework import TorchFramework  # noqa: E402
 
@@ -42,7 +42,7 @@ def steps(config: str, weights: str, moment: str, warmup: int, count: int) -> tu
     framework.seed(run.seed)
     framework.build(run.model, run.options)
     framework.load_state(formats.read(weights))
-    batches = list(engine.train_loader(run, cache_bytes=0).batches(1))
+    batches = list(loaders.train_loader(run, cache_bytes=0).batches(1))
     rates = [group.lr for group in prepare_training(framework, run)]
     faults, seconds = [], []
     for number in range(1, warmup + count + 1):

@@ -21,10 +21,10 @@ from make_venv import venv_path
 from parity.compare.quality import quality
 from parity.config.models import ROOT
 from parity.config.run import load_run
+from parity.data.entries import METRICS
 from parity.errors import UserError
 from parity.files import read_json
 from parity.report import validation
-from parity.train.evaluate import METRICS
 
 
 def main() -> int:

@@ -7,9 +7,9 @@ from datetime import datetime
 from math import inf, isfinite, nan
 from typing import Any
 
+from parity.data.entries import METRICS
 from parity.logs.builder import Builder
 from parity.logs.names import metric, phase, quantity
-from parity.train.evaluate import METRICS
 
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|NaN|NAN|-?inf|Infinity)"
 PAIR = re.compile(rf"([A-Za-z_][\w/.@\-]*)\s*[:=]\s*({NUMBER})(?!\d|[:/]|\.\d)")
@@ -25,6 +25,13 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         return nan
+
+
+def pieces(pattern: re.Pattern, text: str) -> Iterator[tuple[re.Match, str]]:
+    """Every match of a record's beginning, and what follows up to the next: two processes may write into one line."""
+    heads = [*pattern.finditer(text)]
+    for number, head in enumerate(heads, 1):
+        yield head, text[head.end() : heads[number].start() if number < len(heads) else len(text)]
 
 
 def decimals(text: str) -> int | None:

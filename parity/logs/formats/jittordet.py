@@ -3,7 +3,7 @@
 import re
 
 from parity.logs.builder import Builder
-from parity.logs.formats.common import PAIR, CocoLines, Sayings, split, stamp
+from parity.logs.formats.common import PAIR, CocoLines, Sayings, pieces, split, stamp
 
 NAME = "jittordet text log"
 TRAIN = re.compile(
@@ -31,10 +31,9 @@ class Reader:
         builder = self.builder
         if self.coco.feed(line, text, builder):
             return
-        if heads := [*TRAIN.finditer(text)]:
-            ends = [head.start() for head in heads[1:]] + [len(text)]
-            for head, end in zip(heads, ends, strict=True):
-                values, _, digits = split(PAIR.findall(text[head.end() : end]))
+        if records := [*pieces(TRAIN, text)]:
+            for head, rest in records:
+                values, _, digits = split(PAIR.findall(rest))
                 if not values:
                     continue
                 self.epoch = int(head["epoch"])

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from parity.logs.builder import Builder
-from parity.logs.formats.common import PAIR, CocoLines, Sayings, split, stamp
+from parity.logs.formats.common import PAIR, CocoLines, Sayings, pieces, split, stamp
 
 NAME = "MMDetection text log"
 TRAIN = re.compile(
@@ -42,10 +42,9 @@ class Reader:
             return
         if self.coco.feed(line, text, builder):
             return
-        if heads := [*TRAIN.finditer(text)]:
-            ends = [head.start() for head in heads[1:]] + [len(text)]
-            for head, end in zip(heads, ends, strict=True):  # two lines that two processes wrote into one
-                self._train(line, text, head, text[head.end() : end])
+        if records := [*pieces(TRAIN, text)]:
+            for head, rest in records:
+                self._train(line, text, head, rest)
         elif head := EVALUATE.search(text):
             self._evaluate(line, text, head)
         else:

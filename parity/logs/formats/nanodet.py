@@ -4,7 +4,7 @@ import ast
 import re
 
 from parity.logs.builder import Builder
-from parity.logs.formats.common import NUMBER, CocoLines, Sayings, number, real, split, stamp
+from parity.logs.formats.common import NUMBER, CocoLines, Sayings, number, pieces, real, split, stamp
 from parity.logs.names import metric
 
 NAME = "NanoDet text log"
@@ -36,10 +36,9 @@ class Reader:
         builder = self.builder
         if self.coco.feed(line, text, builder):
             return
-        if heads := [*LINE.finditer(text)]:
-            ends = [head.start() for head in heads[1:]] + [len(text)]
-            for head, end in zip(heads, ends, strict=True):
-                self._line(line, text, head, text[head.end() : end])
+        if records := [*pieces(LINE, text)]:
+            for head, rest in records:
+                self._line(line, text, head, rest)
         elif found := _METRICS.search(text):
             self._metrics(line, found[1])
         elif found := _EPOCH.match(text):

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parity.data.entries import METRICS
 from parity.errors import UserError
 from parity.framework import Batch, Detections
-from parity.train.evaluate import METRICS, evaluate, to_coco
+from parity.train.evaluate import evaluate, to_coco
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "eval_reference.json.gz"
 # What the COCO API itself printed for these detections on 100 images of COCO 2014 (annotations: CC BY 4.0).
