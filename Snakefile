@@ -28,7 +28,9 @@ include: "workflow/rules/jobs.smk"  # what the jobs of a framework have in commo
 include: "workflow/rules/data.smk"  # images and annotations
 include: "workflow/rules/weights.smk"  # the initial weights, the same for every framework
 include: "workflow/rules/align.smk"  # do both frameworks compute the same, rung by rung?
+include: "workflow/rules/stock.smk"  # Jittor's own operators through the ladder
 include: "workflow/rules/train.smk"  # one run per framework and seed
+include: "workflow/rules/steps.smk"  # steps over a whole training, in both frameworks
 include: "workflow/rules/evaluate.smk"  # the same weights in the other framework
 include: "workflow/rules/profile.smk"  # speed and memory, alone on the machine
 include: "workflow/rules/figures.smk"  # what is compared, and its figures
@@ -42,7 +44,9 @@ localrules:
     default_report,
     all,
     align_config,
+    stock_config,
     run_config,
+    steps_config,
     cross_config,
     reproduce_config,
     profile_config,

@@ -4,6 +4,8 @@ This is not part of `files.py`, because that has to work where NumPy is not inst
 """
 
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +37,16 @@ def write_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an npz atomically. Keys contain slashes, which np.savez writes as given."""
     with atomic(path) as temporary, open(temporary, "wb") as handle:
         np.savez(handle, **arrays)
+
+
+@contextmanager
+def growing(path: str | Path) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
+    """Yield a function that adds arrays to an npz one after the other, so that they need not fit in memory together."""
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+
+        def add(arrays: Mapping[str, np.ndarray]) -> None:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
+                    np.lib.format.write_array(handle, np.asarray(array, order="C"), allow_pickle=False)
+
+        yield add

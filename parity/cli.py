@@ -21,6 +21,7 @@ VERBS = {  # verb: (module, one sentence)
     ),
     "trace": ("parity.align.trace", "Write what the model computes for given weights and inputs, to be compared."),
     "probe": ("parity.align.probe", "Write what the alignment of two frameworks is judged by."),
+    "steps": ("parity.align.take_steps", "Take steps of a finished training again, from the states that it kept."),
     "train": ("parity.train.train", "Train one run from its resolved configuration, resuming if it was interrupted."),
     "predict": ("parity.train.predict", "Detect objects in the validation images with given weights."),
     "exam": ("parity.train.exam", "Score given weights on the validation images: COCO metrics and the training loss."),

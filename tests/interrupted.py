@@ -28,7 +28,7 @@ from small_run import make_dataset, make_rtdetr_run, make_run  # noqa: E402
 
 FILE_EVENTS = ("open", "os.rename", "os.remove", "os.truncate")
 STEP_EVENTS = ("forward_backward", "optimizer_step", "update_ema", "predict")
-FILES = ("last.safetensors", "ema.safetensors", "best.safetensors", "coco.json", "detections.json")
+FILES = ("last.safetensors", "ema.safetensors", "best.safetensors", "coco.json", "detections.json", "states.npz")
 # times, memory, and the checkout, which somebody may edit meanwhile
 APART = ("seconds", "peak_memory_mb", "started", "finished", "device_memory_mb", "commit")
 FORKS = ("numpy", "torch")  # Jittor does not survive a fork

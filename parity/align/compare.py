@@ -128,7 +128,3 @@ class Drift:
     @property
     def peaks(self) -> list[float]:
         return [d.peak for d in self.differences]
-
-
-def median(differences: list[Difference]) -> float | None:
-    return float(np.median([d.relative_l2 for d in differences])) if differences else None

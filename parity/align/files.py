@@ -1,9 +1,9 @@
 """The folder that `probe` writes, and how it is read back."""
 
+import copy
 import hashlib
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from parity.arrays import write_npz
 from parity.errors import UserError
-from parity.files import atomic, read_json
+from parity.files import read_json
 
 NUDGED = ("nudged", "nudged2", "nudged3")  # gradients again, each after another change of last bits
+STEPS = ("steps.json", "anchors.npz", "nudged_anchors.npz")  # what the verb `steps` writes
+TRAIN = "train/"  # before the names of what the referee computed in training mode
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 SCORES = "decoder.enc_score_head"  # module of RT-DETR whose largest class logit ranks the positions of queries
 
@@ -49,19 +51,6 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_npz(path, stored)
 
 
-@contextmanager
-def growing(path: str | Path) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
-    """Yield a function that adds arrays to an npz one after the other, so that they need not fit in memory together."""
-    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-
-        def add(arrays: Mapping[str, np.ndarray]) -> None:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
-                    np.lib.format.write_array(handle, np.asarray(array, order="C"), allow_pickle=False)
-
-        yield add
-
-
 class Arrays(Mapping[str, np.ndarray]):
     """An npz of `save_arrays`, read array by array. Raises UserError for a file that is none."""
 
@@ -92,18 +81,24 @@ class Arrays(Mapping[str, np.ndarray]):
         return {rest: self[name] for rest, name in self.under(prefix).items()}
 
 
+def steps_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
+    """The steps whose states, or what was computed from them, these arrays hold; counted from 1."""
+    return sorted({int(name.partition("/")[0]) for name in arrays})
+
+
 class Probe:
-    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays.
+    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays. `name` is what it is
+    called in messages, if not by its framework: jittor-stock.
 
     `anchors` and `final` are None without a trajectory. Only the first framework has `nudged_anchors` and `referee`;
     they are None elsewhere. `nudged` holds what there is of NUDGED, nothing elsewhere. An array file may be empty:
     `average` without an average, `referee` without float64; then they are None too.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, name: str | None = None):
         self.folder = Path(folder)
         self.about: dict[str, Any] = read_json(self.folder / "probe.json")
-        self.framework: str = self.about["framework"]
+        self.framework: str = name or self.about["framework"]
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
@@ -121,3 +116,12 @@ class Probe:
     def again(self) -> list[Arrays]:
         """`train` several times more, moved by rounding alone: after changes of last bits, and in float64."""
         return self.nudged + ([self.referee] if self.referee is not None else [])
+
+    def untrained(self) -> "Probe":
+        """The same without what it recorded of a training."""
+        short = copy.copy(self)
+        settings = {key: value for key, value in self.about["settings"].items() if key != "trajectory"}
+        about = {key: value for key, value in self.about.items() if key not in ("trajectory", "shadow", "evaluation")}
+        short.about = about | {"settings": settings}
+        short.anchors = short.nudged_anchors = short.final = None
+        return short

@@ -3,11 +3,11 @@
 A rung that fails explains those above it: training is not worth comparing where one layer differs.
 """
 
-import math
 from typing import Any
 
 from parity.align.files import Probe
-from parity.align.result import ALONE, FAIL, INCOMPLETE, PASS, Rung, coverage
+from parity.align.precision import precision, told
+from parity.align.result import ALONE, FAIL, INCOMPLETE, PASS, Rung, coverage, finite
 from parity.align.rungs import (
     configuration,
     forward,
@@ -38,13 +38,18 @@ NAMES = (
 )
 
 
-def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
+def climb(first: Probe, second: Probe | None = None, trained: bool = True) -> dict[str, Any]:
     """Judge two probes; the first is the reference. Returns what alignment.json holds.
 
+    Without `trained` the ladder ends with rung 8, before anything is trained.
+
     verdict is "fail" if a rung fails, else "incomplete" if a rung is, else "pass". With one probe only it is "not
-    compared": nothing can be compared between frameworks, and only the loading of weights is checked.
+    compared": nothing can be compared between frameworks, and only the loading of weights is checked. `precision` has a
+    verdict of its own: a framework that is less precise computes the same, so that the gate stays open.
     """
-    divergence, layers, trajectory = None, [], None
+    divergence, layers, trajectory, distances = None, [], None, None
+    if not trained:
+        first, second = first.untrained(), second and second.untrained()
     if second is None:
         reason = f"only {first.framework} takes part: there is nothing to compare it with"
         rungs = [Rung(i, name).not_compared(reason) for i, name in enumerate(NAMES)]
@@ -64,8 +69,10 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
             steps.steps(first, second),
             learning_rates.learning_rates(first, second),
         ]
-        rung, trajectory = training.training(first, second)
-        rungs += [rung, same_weights.same_weights(first, second)]
+        if trained:
+            rung, trajectory = training.training(first, second)
+            rungs += [rung, same_weights.same_weights(first, second)]
+        distances = precision(first, second)
     verdicts = {rung.verdict for rung in rungs}
     verdict = next(word for word in (FAIL, INCOMPLETE, ALONE, PASS) if word in verdicts)
     sides = [probe for probe in (first, second) if probe is not None]
@@ -81,18 +88,10 @@ def climb(first: Probe, second: Probe | None = None) -> dict[str, Any]:
         "first_divergence": divergence,
         "layers": layers,
         "trajectory": trajectory,
+        "precision": distances,
         "tolerances": {name: {"limit": t.limit, "peak": t.peak, "reason": t.reason} for name, t in TOLERANCES.items()},
     }
-    return _finite(found)
-
-
-def _finite(value: Any) -> Any:
-    """With None in the place of every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return finite(found)
 
 
 def summary(alignment: dict[str, Any]) -> list[str]:
@@ -104,24 +103,9 @@ def summary(alignment: dict[str, Any]) -> list[str]:
             number = f"{rung['worst']:.2e} of {rung['tolerance']:.0e} ({rung['measure']}), "
         count = f"{coverage(rung)} compared; " if rung["compared"] else ""
         lines.append(f"{rung['rung']:>2} {rung['verdict']:<12} {rung['name']}: {count}{number}{rung['where']}")
-    lines += distances(alignment)
+    lines += told(alignment["precision"]) if alignment.get("precision") else []
     names = " and ".join(alignment["frameworks"])
     lines.append(f"alignment of {alignment['model']} {alignment['variant']}, {names}: {alignment['verdict']}")
-    return lines
-
-
-def distances(alignment: dict[str, Any]) -> list[str]:
-    """How far both frameworks are from float64, and the ratio of the second to the first; one line per quantity."""
-    lines = []
-    details = {
-        rung["rung"]: rung["details"].get("against_float64") or {} for rung in alignment["rungs"] if "details" in rung
-    }
-    outputs = {side: max(found.values(), default=None) for side, found in details.get(3, {}).items()}
-    gradients = {side: found["median"] for side, found in details.get(6, {}).items()}
-    for what, sides in (("raw outputs", outputs), ("gradients, median", gradients)):
-        if len(sides) == 2 and all(sides.values()):
-            (one, a), (two, b) = sides.items()
-            lines.append(f"   distance from float64, {what}: {one} {a:.1e}, {two} {b:.1e}, {b / a:.2g} times")
     return lines
 
 
@@ -142,3 +126,10 @@ def failures(alignment: dict[str, Any]) -> list[str]:
     words = {FAIL: "fails", INCOMPLETE: "is incomplete"}
     found = sorted((r for r in alignment["rungs"] if r["verdict"] in words), key=lambda r: r["verdict"] == INCOMPLETE)
     return [f"rung {r['rung']} ({r['name']}) {words[r['verdict']]}: {r['where']}" for r in found]
+
+
+def imprecise(alignment: dict[str, Any]) -> list[str]:
+    """In words, where a framework is too far from float64, or where that was not compared. Empty otherwise."""
+    found = alignment.get("precision") or {}
+    words = {FAIL: "too far", INCOMPLETE: "incomplete"}
+    return [f"distance from float64, {words[v]}: {found['where']}" for v in [found.get("verdict")] if v in words]

@@ -18,8 +18,8 @@ and the first framework, which the others are compared with, also
     final.safetensors  weights at the end of it, which every framework evaluates
     nudged*.npz        gradients again after the last bit of every weight was changed, three times in different ways,
     nudged_anchors.npz anchors.npz again, likewise once,
-    referee.npz        and gradients and raw outputs in float64: how far rounding moves this framework from itself;
-                       empty where the framework offers no float64
+    referee.npz        and raw outputs, gradients and, under train/, losses and outputs of training mode in float64: how
+                       far rounding moves this framework from itself; empty where it offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
 """
 
@@ -32,10 +32,11 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import NUDGED, SCORES, Arrays, growing, names, save_arrays
+from parity.align.files import NUDGED, SCORES, TRAIN, Arrays, names, save_arrays
 from parity.align.shake import shake
-from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, spread, steps_of_run
-from parity.align.trajectory import anchor_steps, from_anchors, run_trajectory
+from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, steps_of_run
+from parity.align.trajectory import ANCHORS, from_anchors, run_trajectory
+from parity.arrays import growing
 from parity.config.run import MACHINE_KEYS, RunConfig, load_run
 from parity.data.loader import Loader, batch_digest
 from parity.files import write_json
@@ -46,6 +47,7 @@ from parity.train.given import framework_of
 from parity.train.prepare import refuse_lone_values
 from parity.train.record import group_record, parameter_counts
 from parity.train.schedule import lr_factors
+from parity.train.states import anchor_steps, spread
 from parity.weights import formats
 
 OWN_KEYS = ("framework", "framework_options", "weights", *MACHINE_KEYS)  # may differ between frameworks
@@ -126,7 +128,8 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         doubled = {}
         if referee is not None:
             referee.load_state(shaken)
-            doubled = outputs_of(referee, images) | record_gradients(referee, settings, steps, shaken, states)
+            doubled = outputs_of(referee, images)
+            doubled |= record_gradients(referee, settings, steps, shaken, states, losses=TRAIN)
         save_arrays(out / "referee.npz", doubled)
         del referee, doubled
     del arrays, passed
@@ -136,7 +139,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         run = (framework, settings, data, factors, count)
         if reference is None:
             with growing(out / "anchor_states.npz") as keep:
-                lines, rates = run_trajectory(*run, initial, file, anchor_steps(count), keep)
+                lines, rates = run_trajectory(*run, initial, file, anchor_steps(count, ANCHORS), keep)
         else:
             lines, rates = run_trajectory(*run, initial, file)
         about["trajectory"] = {key: [line[key] for line in lines] for key in ("total", "grad_norm", "clip")}

@@ -119,3 +119,12 @@ def coverage(rung: dict[str, Any]) -> str:
     """How much a rung of alignment.json compared, in words: "326 of 326 modules, 2 of 2 images"."""
     expected, compared = rung.get("expected") or {}, rung.get("compared") or {}
     return ", ".join(f"{compared.get(unit, 0)} of {number} {unit}" for unit, number in expected.items())
+
+
+def finite(value: Any) -> Any:
+    """With None in the place of every number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

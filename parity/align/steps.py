@@ -30,19 +30,6 @@ class Step:
     factor: float
 
 
-def spread(total: int, count: int) -> list[int]:
-    """`count` of the steps 1..total, the first and the last among them, at about equal ratios; all if there are fewer.
-
-    Early steps change most: the warm-up of the rate and of the average. The last one is past every change.
-    """
-    chosen = {round(step) for step in np.geomspace(1, max(1, total), min(count, total))}
-    for step in range(1, total + 1):
-        if len(chosen) >= min(count, total):
-            break
-        chosen.add(step)
-    return sorted(chosen)
-
-
 def steps_of_run(settings: RunConfig, data: Loader, factors: np.ndarray, numbers: list[int]) -> list[Step]:
     """These optimiser steps as the run takes them."""
     accumulate = settings.train.accumulate
@@ -132,10 +119,12 @@ def record_gradients(
     start: State,
     states: Arrays,
     change: Callable[[State], State] = lambda state: state,
+    losses: str | None = None,
 ) -> State:
     """Only the gradients and running statistics of `record_steps`, float32 whatever the framework computes in.
 
-    `change` is applied to the weights before they are loaded.
+    `change` is applied to the weights before they are loaded. With `losses` also the losses of every batch and the raw
+    outputs of the first one, as they are computed, under that prefix.
     """
     framework.load_state(change(start))
     buffers = [i.name for i in framework.tensors() if i.kind == "buffer" and COUNTER not in i.name]
@@ -144,7 +133,9 @@ def record_gradients(
         if k:
             framework.load_state(change(states.part(f"{k}/state/")))
         framework.set_gradients({})
-        _gradients(framework, settings, step)
+        found = _gradients(framework, settings, step, outputs=losses is not None)[1]
+        place = losses if k == 0 else f"{losses}batch{k}/"
+        arrays |= {f"{place}{name}": found[name] for name in found if compared_in_float64(name, k)}
         arrays |= {f"step{k}/grad/{name}": value.astype(np.float32) for name, value in framework.gradients().items()}
         state = framework.state()
         arrays |= {f"step{k}/buffer/{name}": state[name].astype(np.float32) for name in buffers}
@@ -164,13 +155,18 @@ def _gradients(
     arrays = {f"layer/{SCORES}": layers[SCORES]} if SCORES in layers else {}
     if modules:
         arrays |= {f"trained/{path}": sketch(path, x) for path, x in layers.items() if x.dtype.kind == "f"}
-    arrays |= result.extras | {f"loss/{name}": np.float32(value) for name, value in result.losses.items()}
-    return result.total, arrays | {"total": np.float32(result.total)}
+    arrays |= result.extras | {f"loss/{name}": np.float64(value) for name, value in result.losses.items()}
+    return result.total, arrays | {"total": np.float64(result.total)}
 
 
 def judged_again(name: str) -> bool:
     """Whether rung 5 compares this array of every batch, not of the first one only: all but the raw outputs."""
     return not name.startswith("output/") or name == "output/topk_ind"
+
+
+def compared_in_float64(name: str, k: int) -> bool:
+    """Whether this array of batch k is compared with float64: losses, and of the first batch outputs with order."""
+    return name == "total" or name.startswith("loss/") or (k == 0 and name.startswith(("output/", "layer/")))
 
 
 def _changes(prefix: str, before: State, after: State, names: list[str]) -> State:

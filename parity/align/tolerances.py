@@ -108,6 +108,12 @@ TOLERANCES = {
     "moment": Tolerance(1e-6, "Moments of the optimiser after that step.", peak=1e-5),
     "buffer": Tolerance(5e-5, "Running statistics of one forward pass from the same state: as a layer.", peak=1e-3),
     "counter": Tolerance(0, "Batches that BatchNorm has counted, from one state: whole numbers."),
+    "distance ratio": Tolerance(
+        2,
+        "Times the first framework's distance from float64. Either distance counts as `peak` at least, half a unit of"
+        " float32.",
+        peak=2.0**-24,
+    ),
     "learning rate": Tolerance(0, EXACT),
     "anchor": Tolerance(
         1e-4,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.align.files import Arrays
+from parity.align.files import Arrays, steps_of
 from parity.align.sketch import sketch
-from parity.align.steps import State, spread
+from parity.align.steps import State
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
@@ -19,18 +19,6 @@ from parity.train.progress import Progress
 from parity.train.record import Line, MetricsLog, read_metrics
 
 ANCHORS = 10  # states of the first framework, spread over the trajectory, that every framework goes on from
-
-
-def anchor_steps(steps: int) -> list[int]:
-    """The optimiser steps (counted from 1) before which weights and moments are kept, at about equal ratios.
-
-    The last step is one of them.
-    The first step is none, unless it is the only one: a box head whose last layer begins as zero predicts a denoising
-    box as it was given, and where that is cut at the image border like its target, the gradient of GIoU there is
-    whichever side of a maximum rounding picks. Its loss is compared by the free runs, gradients at shaken weights by
-    rung 6.
-    """
-    return [step + 1 for step in spread(steps - 1, ANCHORS)] if steps > 1 else [1]
 
 
 class Keeper:
@@ -114,7 +102,7 @@ def from_anchors(
     accumulate = settings.train.accumulate
     per_epoch = data.plan.steps_per_epoch // accumulate
     arrays: State = {}
-    for step in sorted({int(name.partition("/")[0]) for name in anchors}):
+    for step in steps_of(anchors):
         framework.load_state(change(anchors.part(f"{step}/state/")))
         framework.load_optimizer_state(anchors.part(f"{step}/moments/"))
         epoch, place = divmod(step - 1, per_epoch)

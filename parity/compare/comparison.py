@@ -83,7 +83,8 @@ class Comparison:
 
     `profiles` maps a setting (torch, jittor, torch-compile, jittor-stock) to its measurements, merged over processes;
     `uncompiled` a setting that could not be measured because the model cannot be compiled, to the reason.
-    `cross_dataset` is the folder of the images that both frameworks evaluate the same weights on.
+    `cross_dataset` is the folder of the images that both frameworks evaluate the same weights on. `whole_run` is what
+    `parity.align.whole_run` found, `stock` the ladder of Jittor's own operators; None where they were not asked for.
     """
 
     source: Path
@@ -104,6 +105,13 @@ class Comparison:
     problems: list[str]
     uncompiled: dict[str, str] = field(default_factory=dict)
     cross_dataset: Path | None = None
+    whole_run: dict[str, Any] | None = None
+    stock: dict[str, Any] | None = None
+
+    @property
+    def rungs(self) -> list[dict[str, Any]]:
+        """The rungs of the ladder, and what came of steps over the whole training, which is judged like one."""
+        return [*((self.alignment or {}).get("rungs") or []), *([self.whole_run] if self.whole_run else [])]
 
     @property
     def seeds(self) -> list[int]:
@@ -181,6 +189,8 @@ def load(path: str | Path) -> Comparison:
         problems=problems,
         uncompiled=uncompiled,
         cross_dataset=Path(index["cross_dataset"]) if index.get("cross_dataset") else dataset_dir,
+        whole_run=_optional(index.get("whole_run"), problems),
+        stock=_optional(index.get("stock"), problems),
     )
 
 

@@ -47,12 +47,16 @@ def _about_the_comparison(comparison: Comparison, findings: Findings) -> list[Li
         found.append(("one_seed", {"seed": comparison.seeds[0]}))
     elif 1 < len(comparison.seeds) < FEW_SEEDS:
         found.append(("few_seeds", {"n": len(comparison.seeds)}))
-    rungs = (comparison.alignment or {}).get("rungs") or []
-    names = {v: [f"{r.get('rung')} {r.get('name')}" for r in rungs if r.get("verdict") == v] for v in VERDICTS}
+    names = {
+        v: [f"{r.get('rung')} {r.get('name')}" for r in comparison.rungs if r.get("verdict") == v] for v in VERDICTS
+    }
     if names["fail"]:
         found.append(("not_aligned", {"rungs": ", ".join(names["fail"])}))
     if names["incomplete"]:
         found.append(("alignment_incomplete", {"rungs": ", ".join(names["incomplete"])}))
+    apart = (comparison.alignment or {}).get("precision") or {}
+    if apart.get("verdict") == "fail":
+        found.append(("imprecise", {"where": apart["where"]}))
     if comparison.setting("align", "gate") is False:
         found.append(("gate_off", {}))
     if comparison.alignment is None and len(present) > 1:

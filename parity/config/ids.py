@@ -46,9 +46,10 @@ def run_id(resolved: ResolvedConfig, seed: int, framework: str = "torch") -> str
 
 
 def alignment_id(resolved: ResolvedConfig, align: AlignConfig, frameworks: list[str], seed: int) -> str:
-    """Hash of what the alignment ladder depends on; whether training waits for it (`gate`) is no part of it."""
+    """Hash of what the alignment ladder depends on. Whether training waits for it (`gate`) and what is compared beside
+    the frameworks (`stock`) are no part of it."""
     depends = _parts(resolved, "train", "init", "evaluate") | {"seed": seed}
-    depends["align"] = {key: value for key, value in align.plain().items() if key != "gate"}
+    depends["align"] = {key: value for key, value in align.plain().items() if key not in ("gate", "stock")}
     depends["frameworks"] = [[name, resolved.framework_options(name)] for name in frameworks]
     return digest(depends)[:8]
 

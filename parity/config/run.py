@@ -13,7 +13,8 @@ from parity.config.section import Plain, Section
 from parity.config.train import TrainConfig
 from parity.errors import UserError
 
-MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoints")  # no result depends on them
+# No result depends on them.
+MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoints", "keep_states")
 
 FrameworkName = Literal["torch", "jittor"]
 FrameworkOptions = dict[
@@ -103,6 +104,7 @@ class RunBase(ModelConfig):
     log_seconds: float = Field(gt=0, description="Seconds between two progress lines.")
     checkpoint_minutes: float = Field(10, ge=0, description="Minutes between checkpoints; 0: after each epoch only.")
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints that are kept.")
+    keep_states: int = Field(0, ge=0, description="States that are kept, spread over the run: states.npz.")
 
 
 class ResolvedConfig(RunBase):

@@ -71,6 +71,11 @@ class AlignConfig(Section):
         description="Steps of real training whose losses are compared, after which AP is measured with the same"
         " weights. 0 leaves both out.",
     )
+    stock: bool = Field(
+        True,
+        description="Also compare Jittor with its own operators, where they are measured (`profile.stock`): all rungs"
+        " that need no training. Training does not wait for it.",
+    )
 
 
 class CrossConfig(Section):
@@ -147,6 +152,13 @@ class WorkflowConfig(Section):
         description="Minutes between two checkpoints within an epoch; 0 writes them after each epoch only.",
     )
     keep_checkpoints: int = Field(2, ge=1, description="Checkpoints of a run that are kept, the newest ones.")
+    keep_states: int = Field(
+        6,
+        ge=0,
+        description="States that PyTorch's training with the first seed keeps, spread over all of it (Jittor's where"
+        " PyTorch takes no part). Both frameworks take the step after each once more, and the report compares them. A"
+        " state is three times the weights on the disk. 0 leaves this out.",
+    )
     continue_from: str | None = Field(
         None,
         min_length=1,

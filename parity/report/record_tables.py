@@ -23,15 +23,48 @@ def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The rungs of alignment.json, and rung 10 once more with the final weights; empty without a ladder."""
-    columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
-    rungs = (comparison.alignment or {}).get("rungs") or []
+    """The ladder, what came of steps over the whole training, and rung 10 once more with the final weights.
+
+    Empty without a ladder.
+    """
+    rungs = comparison.rungs
     if rungs:
         pairs = [(run, other) for run in comparison.runs for other in run.others() if other in run.cross]
         rungs = [*rungs, *(final_weights(run, other).record() for run, other in pairs)]
+    return _rungs(rungs)
+
+
+def stock(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    """The ladder of Jittor's own operators; empty where they did not climb it."""
+    return _rungs((comparison.stock or {}).get("rungs") or [])
+
+
+def _rungs(rungs: list[dict[str, Any]]) -> pd.DataFrame:
+    columns = ["rung", "name", "verdict", "compared", "worst", "tolerance", "measure", "where"]
     rungs = [rung | {"compared": coverage(rung)} for rung in rungs]
     frame = pd.DataFrame([{key: rung.get(key) for key in columns} for rung in rungs], columns=columns, dtype=object)
     return frame.rename(columns={"compared": "checked"})
+
+
+def precision(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    """One row per setting that is compared with the first framework, and quantity that was computed in float64 too."""
+    columns = ["quantity", "setting", "checked", "distance of the first", "distance", "ratio", "where"]
+    rows = []
+    for alignment in (comparison.alignment, comparison.stock):
+        found = (alignment or {}).get("precision") or {}
+        for row in found.get("rows") or []:
+            distances = [row["distances"].get(name) for name in found["frameworks"]]
+            checked = f"{row['compared']} of {row['expected']}"
+            rows.append([row["what"], found["frameworks"][1], checked, *distances, row["ratio"], row["where"]])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def whole_run(comparison: Comparison, findings: Findings) -> pd.DataFrame:
+    """Relative differences at every step: signed ones of loss and way along the gradient, medians of the others."""
+    curves = (comparison.whole_run or {}).get("curves") or {}
+    columns = {"steps": "step", "loss": "loss, signed", "gradient": "median gradient", "update": "median update"}
+    columns |= {"along": "along the gradient, signed"}
+    return pd.DataFrame({title: curves.get(key) or [] for key, title in columns.items()})
 
 
 def audit(comparison: Comparison, findings: Findings) -> pd.DataFrame:

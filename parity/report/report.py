@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
+from parity.align.result import coverage
 from parity.compare.comparison import Comparison
 from parity.compare.findings import Findings
 from parity.compare.limits import limitations
@@ -139,7 +140,9 @@ def context(
         "frame": frame,
         "mistakes": mistakes,
         "conversion": conversion_summary(comparison.conversion),
-        "alignment": alignment_summary(comparison.alignment),
+        "alignment": alignment_summary(comparison),
+        "whole_run": whole_run_summary(comparison.whole_run),
+        "stock": stock_summary(comparison.stock),
     }
 
 
@@ -251,20 +254,58 @@ def _detail(rungs: list[dict], number: int, key: str) -> Any:
     return next((rung.get("details", {}).get(key) for rung in rungs if rung.get("rung") == number), None)
 
 
-def alignment_summary(alignment: dict | None) -> dict[str, Any] | None:
-    """Whether anything was `compared`; how many rungs passed, which failed (as "6 gradients") or are incomplete."""
+def alignment_summary(comparison: Comparison) -> dict[str, Any] | None:
+    """Whether anything was `compared`; how many rungs passed, which failed (as "6 gradients") or are incomplete.
+
+    Steps over the whole training are among those that failed or are incomplete, but not among the rungs.
+    """
+    alignment = comparison.alignment
     if alignment is None:
         return None
     rungs = alignment.get("rungs") or []
-    counts = {verdict: [r for r in rungs if r.get("verdict") == verdict] for verdict in ("pass", "fail", "incomplete")}
+    named = {
+        verdict: [f"{rung.get('rung')} {rung.get('name')}" for rung in comparison.rungs if rung["verdict"] == verdict]
+        for verdict in ("fail", "incomplete")
+    }
     return {
         "compared": alignment.get("verdict") != "not compared",
-        "count": len(counts["pass"]),
-        "failed": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["fail"]],
-        "incomplete": [f"{rung.get('rung')} {rung.get('name')}" for rung in counts["incomplete"]],
+        "count": sum(rung.get("verdict") == "pass" for rung in rungs),
+        "failed": named["fail"],
+        "incomplete": named["incomplete"],
         "divergence": alignment.get("first_divergence"),
-        "float64": _detail(rungs, 6, "against_float64"),
+        "precision": alignment.get("precision"),
         "anchors": _detail(rungs, 9, "anchors"),
+    }
+
+
+def whole_run_summary(found: dict | None) -> dict[str, Any] | None:
+    """What stands about steps over the whole training: verdict, how much was compared, and the signed means."""
+    if found is None:
+        return None
+    lean = (found.get("details") or {}).get("lean") or {}
+    return {
+        "verdict": found["verdict"],
+        "where": found["where"],
+        "checked": coverage(found),
+        "steps": len(found["curves"]["steps"]),
+        "of": found["of"],
+        "frameworks": found["frameworks"],
+        "lean": {what: value | {"zero": value["low"] <= 0 <= value["high"]} for what, value in lean.items() if value},
+    }
+
+
+def stock_summary(found: dict | None) -> dict[str, Any] | None:
+    """What stands about Jittor's own operators: verdict, how many rungs there are and passed, which did not, where."""
+    if found is None:
+        return None
+    bad = [rung for rung in found["rungs"] if rung["verdict"] in ("fail", "incomplete")]
+    return {
+        "verdict": found["verdict"],
+        "rungs": len(found["rungs"]),
+        "passed": sum(rung["verdict"] == "pass" for rung in found["rungs"]),
+        "bad": [f"{rung['rung']} {rung['name']}" for rung in bad],
+        "where": bad[0]["where"] if bad else "",
+        "precision": found.get("precision"),
     }
 
 

@@ -97,9 +97,10 @@ def alignment_verdict(comparison: Comparison) -> str:
     """ "passed", "failed at 6 gradients", "incomplete at 10 AP ...", "not compared" or "not run"."""
     if comparison.alignment is None:
         return "not run"
-    rungs = comparison.alignment.get("rungs") or []
     for verdict, word in (("fail", "failed"), ("incomplete", "incomplete")):
-        found = [f"{rung.get('rung')} {rung.get('name')}" for rung in rungs if rung.get("verdict") == verdict]
+        found = [
+            f"{rung.get('rung')} {rung.get('name')}" for rung in comparison.rungs if rung.get("verdict") == verdict
+        ]
         if found:
             return f"{word} at {', '.join(found)}"
     return "passed" if comparison.alignment.get("passed") else "not compared"

@@ -77,7 +77,7 @@ def _resolved(
         raise refusal(error, WorkflowConfig, given, f"recipe of {model}") from None
     if settings.data.subset:
         raise UserError("recipe: data.subset: is not used by studies, say the source's train_images")
-    return resolve(settings, model), settings.data
+    return resolve(settings, model).but(keep_states=0), settings.data  # nobody takes steps of these runs again
 
 
 def _exam(data: DataConfig, exam: ExamConfig) -> DataConfig:

@@ -27,6 +27,7 @@ from parity.train.prepare import prepare_training, refuse_lone_values
 from parity.train.progress import Progress
 from parity.train.record import EpochLine, MetricsLog, RunManifest, manifest, now, read_metrics
 from parity.train.schedule import ema_decay, lr_factors
+from parity.train.states import Keeper
 from parity.train.validate import evaluated_weights, validate
 from parity.weights import formats
 
@@ -34,9 +35,9 @@ from parity.weights import formats
 def train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     """Train one run into the folder `out`, continuing from its newest checkpoint; returns the manifest.
 
-    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json; tensorboard/ where it is
-    asked for; run.json last of all. Whenever it is killed, the same call ends with the same files (times apart).
-    Raises UserError when another process trains into `out`.
+    Writes metrics.jsonl, checkpoints/, last, best and ema weights, detections.json, coco.json, states.npz; tensorboard/
+    where it is asked for; run.json last of all. Whenever it is killed, the same call ends with the same files (times
+    apart). Raises UserError when another process trains into `out`.
     """
     out = Path(out)
     with locked(out):
@@ -71,12 +72,14 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     if settings.tensorboard:
         board = Board(out / "tensorboard", validation.dataset, position.step, position.epoch, progress.line)
     log = MetricsLog(out / "metrics.jsonl", position.step, position.epoch, origin["step"], origin["epoch"], board)
-    save = _Saver(run, framework, out / "checkpoints", factors, position, log)
+    states = Keeper(out, framework, len(factors), run.keep_states)
+    save = _Saver(run, framework, out / "checkpoints", factors, position, log, states)
     started, found, report = now(), None, None
 
     with Meter() as meter:
         if settings.evaluate_first and position.step == 0:
             _evaluate_first(run, framework, validation, position, log, progress, meter, out)
+        states.when_due(position.step)
         while position.epoch < settings.epochs:
             run_epoch(run, framework, data, groups, factors, position, log, progress, after_step=save.when_due)
             begin, epoch = time.perf_counter(), position.epoch + 1
@@ -102,6 +105,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
     formats.write(out / "last.safetensors", framework.state())
     if settings.ema:
         formats.write(out / "ema.safetensors", framework.ema_state())
+    states.finish()
     epochs = [line for line in read_metrics(out / "metrics.jsonl") if line["kind"] == "epoch"]
     record |= {
         "final_weights": "ema.safetensors" if settings.judged_by_ema else "last.safetensors",
@@ -115,6 +119,7 @@ def _train(run: RunConfig, framework: Framework, out: Path) -> RunManifest:
         "device_memory_mb": _megabytes(framework.device_memory()),
     }
     write_json(out / "run.json", record)
+    states.drop()
     return record
 
 
@@ -182,7 +187,7 @@ def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray,
 
 
 class _Saver:
-    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` while an epoch lasts."""
+    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` within an epoch. Its states too."""
 
     def __init__(
         self,
@@ -192,9 +197,10 @@ class _Saver:
         factors: np.ndarray,
         position: Position,
         log: MetricsLog,
+        states: Keeper,
     ):
         self.run, self.framework, self.folder, self.factors = run, framework, folder, factors
-        self.position, self.log, self.last = position, log, time.monotonic()
+        self.position, self.log, self.states, self.last = position, log, states, time.monotonic()
         self.seconds = 60 * run.checkpoint_minutes
 
     def __call__(self) -> None:
@@ -204,7 +210,8 @@ class _Saver:
         self.last = time.monotonic()
 
     def when_due(self) -> None:
-        """Called after every step; 0 minutes save at the end of epochs only."""
+        """Called after every step; 0 minutes save checkpoints at the end of epochs only."""
+        self.states.when_due(self.position.step)
         if self.seconds and time.monotonic() - self.last >= self.seconds:
             self()
 

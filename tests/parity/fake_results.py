@@ -59,6 +59,8 @@ def make(
         "dataset": str(dataset),
         "conversion": str(_write(root / "fakedet/weights/conversion.json", _conversion())),
         "alignment": str(_write(root / "fakedet/alignment/alignment.json", _alignment())) if alignment else None,
+        "stock": str(_write(root / "fakedet/stock.json", _stock())) if alignment else None,
+        "whole_run": str(_write(root / "fakedet/whole_run.json", _whole_run())) if alignment else None,
         "config": {
             "model": "fakedet",
             "variant": "tiny",
@@ -299,4 +301,30 @@ def _alignment() -> dict[str, Any]:
         "rungs": rungs,
         "first_divergence": divergence,
         "trajectory": trajectory,
+        "precision": {
+            "verdict": "pass",
+            "limit": 2,
+            "frameworks": ["torch", "jittor"],
+            "where": "",
+            "rows": [
+                {"what": "losses", "expected": 10, "compared": 10, "distances": {"torch": 2e-7, "jittor": 3e-7}}
+                | {"ratio": 1.5, "where": ""}
+            ],
+        },
     }
+
+
+def _whole_run() -> dict[str, Any]:
+    curves = {"steps": [2, 5, 10], "relative_difference": [1e-8, 2e-8, 1e-8], "gradient": [1e-6] * 3}
+    curves |= {"update": [2e-6] * 3, "loss": [1e-8, -2e-8, 1e-8], "along": [1e-9] * 3}
+    lean = {"loss": {"mean": 0.0, "low": -4e-8, "high": 4e-8, "n": 3}, "update along the gradient": None}
+    counts = {"states": 3, "steps": 3}
+    return {
+        **{"rung": 9, "name": "steps over the whole training", "verdict": "pass", "worst": 1e-8, "tolerance": 1e-4},
+        **{"measure": "relative", "expected": counts, "compared": counts, "where": "step 5: total 3 and 3"},
+        **{"details": {"lean": lean}, "frameworks": ["torch", "jittor"], "of": 10, "curves": curves},
+    }
+
+
+def _stock() -> dict[str, Any]:
+    return {"verdict": "pass", "rungs": [_alignment()["rungs"][0]], "frameworks": ["torch", "jittor-stock"]}

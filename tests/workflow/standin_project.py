@@ -16,7 +16,7 @@ import filelock
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from parity.align.files import names  # noqa: E402
+from parity.align.files import STEPS, names  # noqa: E402
 from parity.report.index import FIGURES, TABLES  # noqa: E402
 
 ENV_FILE = "channels: [conda-forge]\ndependencies:\n  - python={}.{}\n  - pip:\n      - pip\n".format(*sys.version_info)
@@ -26,7 +26,7 @@ import json, os, sys, time
 from pathlib import Path
 if False:
     import parity.cli
-PROBES = {probes}
+PROBES, STEPS = {probes}, {steps}
 begun = time.time()
 verb, given = sys.argv[1], dict(zip(sys.argv[2::], sys.argv[3::]))
 out = Path(given["--out"] if "--out" in given else given["--output"])
@@ -45,9 +45,12 @@ if verb == "train":
     if f"framework: {os.environ.get('STANDIN_FAILS')}\\n" in Path(given["--config"]).read_text():
         sys.exit("stand-in: told to fail")
     average = [] if "ema: null" in Path(given["--config"]).read_text() else ["ema.safetensors"]
-    files = [out / name for name in ("last.safetensors", *average, "coco.json", "detections.json", "run.json")]
+    names = ("last.safetensors", *average, "coco.json", "detections.json", "states.npz", "run.json")
+    files = [out / name for name in names]
 if verb == "probe":
     files = [out / name for name in PROBES["--reference" not in given, given["--trajectory"] != "0"]]
+if verb == "steps":
+    files = [out / name for name in STEPS]
 for file in files:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("{}")
@@ -98,6 +101,7 @@ SCRIPTS = {
         *("figures/pareto.png", "figures/pareto.svg"),
     ],
     "evaluate": ["."],
+    "whole_run": ["."],
 }
 
 
@@ -124,7 +128,9 @@ class Project:
             (package / "__init__.py").touch()
             for name in ("rtdetr", "fakedet"):
                 (package / f"models/{name}.py").touch()
-            (package / "__main__.py").write_text(FRAMEWORK.replace("{probes}", repr(PROBES)))
+            (package / "__main__.py").write_text(
+                FRAMEWORK.replace("{probes}", repr(PROBES)).replace("{steps}", repr(STEPS))
+            )
             (folder / f"envs/{framework}.yaml").write_text(f"# {framework}\n{ENV_FILE}")
         for name, outputs in (SCRIPTS | {"align": None}).items():
             script = folder / f"workflow/scripts/{name}.py"

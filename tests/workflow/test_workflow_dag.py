@@ -13,8 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 REPORT = {"collect": 1, "figures": 1, "report": 1}
 CROSS = {"cross_config": 4, "cross_predict": 4, "cross_evaluate": 4}
+STEPS = {"steps_config": 2, "take_steps": 2, "whole_run": 1}
 LADDER = {"align": 1, "publish_alignment": 1}
-ALIGN = {"align_config": 2, "probe": 1, "probe_other": 1, **LADDER, "gate": 1}
+STOCK = {"stock_config": 1, "probe_stock": 1, "align_stock": 1}
+ALIGN = {"align_config": 2, "probe": 1, "probe_other": 1, **LADDER, "gate": 1, **STOCK}
 DEFAULT = {
     "dataset": 1,
     "cross_dataset": 1,
@@ -24,6 +26,7 @@ DEFAULT = {
     **ALIGN,
     "run_config": 2,
     "train": 2,
+    **STEPS,
     **CROSS,
     "profile_config": 3,
     "profile": 12,
@@ -79,6 +82,7 @@ def test_one_framework_needs_nothing_of_the_other(empty_project):
         "probe": 1,
         **LADDER,
         "gate": 1,
+        **STOCK,
         "run_config": 1,
         "train": 1,
         "profile_config": 2,
@@ -108,12 +112,19 @@ def test_a_finished_report_is_left_alone(done_project):
 
 
 def test_epochs_retrain_both_and_measure_nothing_again(done_project):
-    assert done_project.jobs("--config", "epochs=3") == {**ALIGN, "run_config": 2, "train": 2, **CROSS, **REPORT}
+    assert done_project.jobs("--config", "epochs=3") == {
+        **ALIGN,
+        "run_config": 2,
+        "train": 2,
+        **STEPS,
+        **CROSS,
+        **REPORT,
+    }
 
 
 def test_one_framework_afterwards_only_changes_the_report(done_project):
     kept = {"publish_profile": 1, "align_config": 1, "probe": 1, **LADDER}
-    assert done_project.jobs("--config", "framework=jittor") == kept | REPORT
+    assert done_project.jobs("--config", "framework=jittor") == kept | STOCK | REPORT
     assert done_project.jobs("--config", "framework=torch") == kept | {"publish_weights": 1} | REPORT
 
 
@@ -143,6 +154,17 @@ def test_an_override_triggers_the_jobs_that_the_readme_states(done_project, over
     assert jobs["report"] == 1
 
 
+def test_stock_operators_climb_the_ladder_only_where_they_are_measured(empty_project, done_project):
+    for override in ("align={stock: false}", "profile={stock: false}", "jittor={ops: stock}", "framework=torch"):
+        assert not STOCK.keys() & empty_project.jobs("--config", override).keys()
+    assert done_project.jobs("--config", "align={stock: false}") == REPORT
+
+
+def test_how_many_states_a_run_keeps_trains_nothing_again(done_project):
+    assert done_project.jobs("--config", "keep_states=0") == REPORT
+    assert done_project.jobs("--config", "keep_states=3") == REPORT
+
+
 @pytest.mark.parametrize("override", ["figures={dpi: 90}", "margins={ap: 2.0}", "workers=1", "log_seconds=60"])
 def test_how_it_looks_and_what_is_logged_only_rewrites_the_report(done_project, override):
     assert done_project.jobs("--config", override) == REPORT
@@ -158,7 +180,7 @@ def test_a_hyperparameter_of_the_model_retrains(done_project, tmp_path):
     overlay = tmp_path / "model.yaml"
     overlay.write_text("models: {rtdetr: {train: {optimizer: {lr: 3.0e-4}}}}\n")
     jobs = done_project.jobs("--configfile", str(overlay))
-    assert jobs == {**ALIGN, "run_config": 2, "train": 2, **CROSS, **REPORT}
+    assert jobs == {**ALIGN, "run_config": 2, "train": 2, **STEPS, **CROSS, **REPORT}
 
 
 def test_what_a_training_step_does_is_measured_again(done_project, tmp_path):
@@ -185,7 +207,8 @@ def test_an_edit_in_one_framework_retrains_that_framework(done_project):
         ("parity/report/figures/style.py", {"figures": 1, "report": 1}),
         ("parity/report/index.py", {"figures": 1, "report": 1}),
         ("workflow/scripts/evaluate.py", {"cross_evaluate": 4, **REPORT}),
-        ("parity/align/tolerances.py", LADDER | REPORT),
+        ("parity/align/tolerances.py", LADDER | {"align_stock": 1, "whole_run": 1} | REPORT),
+        ("parity/align/take_steps.py", {"take_steps": 2, "whole_run": 1, **REPORT}),
     ],
 )
 def test_an_edit_of_what_comes_after_training_does_not_retrain(done_project, file, expected):
@@ -256,7 +279,7 @@ def test_measurements_have_the_machine_to_themselves(project):
     assert run.returncode == 0, run.stdout
     jobs = [json.loads(line) for line in spans.read_text().splitlines()]
     measured = [json.loads(file.read_text())["span"] for file in project.folder.glob("results/rtdetr/profile/*.json")]
-    assert len(measured) == 12 and len(jobs) == 22
+    assert len(measured) == 12 and len(jobs) == 25
     for begun, ended in measured:
         beside = [verb for verb, start, end in jobs if start < ended and begun < end]
         assert beside == ["profile"]
@@ -335,6 +358,10 @@ def test_a_probe_declares_what_others_open(empty_project):
     assert alone == first - {"anchors.npz", "final.npz", "anchor_states.npz", "final.safetensors", "nudged_anchors.npz"}
 
 
+PROBED = {"probe_other": 1, **LADDER, "probe_stock": 1, "align_stock": 1}  # what depends on the first probe
+TAKEN = {"take_steps": 2, "whole_run": 1}
+
+
 @contextmanager
 def deleted(file: Path):
     """A file is gone as long as the block lasts."""
@@ -349,10 +376,14 @@ def deleted(file: Path):
 @pytest.mark.parametrize(
     ("place", "reader", "made_again"),
     [
-        ("alignment/*/torch/final.safetensors", "probe_other", {"probe": 1, "probe_other": 1, **LADDER}),
-        ("alignment/*/torch/referee.npz", "align", {"probe": 1, "probe_other": 1, **LADDER}),
+        ("alignment/*/torch/final.safetensors", "probe_other", {**PROBED, "probe": 1}),
+        ("alignment/*/torch/referee.npz", "align", {**PROBED, "probe": 1}),
         ("alignment/*/jittor/anchors.npz", "align", {"probe_other": 1, **LADDER}),
-        ("runs/torch/*/ema.safetensors", "cross_predict", {"train": 1, "cross_predict": 4, "cross_evaluate": 4}),
+        (
+            "runs/torch/*/ema.safetensors",
+            "cross_predict",
+            {"train": 1, **TAKEN, "cross_predict": 4, "cross_evaluate": 4},
+        ),
         ("runs/jittor/*/detections.json", "collect", {"train": 1, "cross_predict": 2, "cross_evaluate": 2}),
     ],
 )

@@ -14,7 +14,7 @@ rule align_config:
         "../../envs/workflow.yaml"
     resources:
         # Resources, because unlike params they are no reason to run again.
-        **{key: config[key] for key in MACHINE_KEYS},
+        **{key: config[key] for key in MACHINE_KEYS} | {"keep_states": lambda w: kept_states(w)},
         tensorboard=lambda w: int(resolved(w.model).train.tensorboard),
     params:
         job=job("workflow"),
@@ -25,7 +25,7 @@ rule align_config:
         "{params.job} --quiet {log:q} write_run_config.py --settings {params.settings:q} --out {output:q}"
         " --workers {resources.workers} --log-seconds {resources.log_seconds}"
         " --checkpoint-minutes {resources.checkpoint_minutes} --keep-checkpoints {resources.keep_checkpoints}"
-        " --tensorboard {resources.tensorboard}"
+        " --keep-states {resources.keep_states} --tensorboard {resources.tensorboard}"
 
 
 use rule framework_job as probe with:

@@ -155,6 +155,7 @@ TRAINED = {
     "coco": f"{RUN}/coco.json",
     "detections": f"{RUN}/detections.json",
     "last": f"{RUN}/last.safetensors",
+    "states": f"{RUN}/states.npz",
 }
 
 

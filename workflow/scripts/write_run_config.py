@@ -27,6 +27,7 @@ if __name__ == "__main__":
     parser.add_argument("--log-seconds", type=float, default=10, help="Seconds between progress lines.")
     parser.add_argument("--checkpoint-minutes", type=float, default=10, help="Minutes between checkpoints; 0: epochs.")
     parser.add_argument("--keep-checkpoints", type=int, default=2, help="Checkpoints that are kept.")
+    parser.add_argument("--keep-states", type=int, default=0, help="States that are kept, spread over the run.")
     parser.add_argument("--tensorboard", type=int, choices=(0, 1), default=0, help="1: write TensorBoard events too.")
     parser.add_argument("--out", required=True, type=Path, help="The file to write.")
     args = parser.parse_args()

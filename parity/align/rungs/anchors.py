@@ -12,22 +12,21 @@ import numpy as np
 from scipy import stats
 
 from parity.align.compare import relative
-from parity.align.files import Probe
+from parity.align.files import Probe, steps_of
 from parity.align.result import Rung
 from parity.align.rungs.steps import ROUNDING
 from parity.align.tolerances import TOLERANCES
 
+# Relative differences: of the loss, the median ones of gradients and updates, and signed those of the loss and of the
+# way along the first framework's gradient.
+CURVES = ("steps", "relative_difference", "gradient", "update", "loss", "along")
+CURVE_OF = {"grad": "gradient", "update": "update"}
 CONFIDENCE = 0.95
 ENOUGH = 3  # anchors of one parameter from which its median leaves out what happens at one of them
 
 
-def steps_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
-    """The anchors' steps, counted from 1."""
-    return sorted({int(name.partition("/")[0]) for name in arrays})
-
-
 def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[str, list[float]]:
-    """Judge the anchors; returns the curves for the figure.
+    """Judge the anchors; returns CURVES, one value for each step that both frameworks took.
 
     As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
     what rounding does at that parameter: one unit's kink at one step is no mistake. A gradient that is zero on paper at
@@ -36,7 +35,7 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     7: at the small rates of fine-tuning it is some percent of the update. Losses have no kinks that jump, so every one
     of them counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
     """
-    found: dict[str, list[float]] = {"steps": [], "relative_difference": [], "gradient": []}
+    found: dict[str, list[float]] = {key: [] for key in CURVES}
     if first.anchors is None or second.anchors is None:
         rung.problem("steps from the same state: missing")
         return found
@@ -70,10 +69,9 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
             limit = TOLERANCES[quantity].widened(moved).limit
             limit += _rounding(first.anchors, shared, name) if kind == "update" else 0.0
             rung.number(float(np.median(values)), limit, "relative L2", where)
-        if kind == "grad":
-            for step in shared:
-                at = sketches(first.anchors, second.anchors, [step], kind)
-                found["gradient"].append(float(np.median([v[0] for v in at.values()])) if at else 0.0)
+        for step in shared:
+            at = sketches(first.anchors, second.anchors, [step], kind)
+            found[CURVE_OF[kind]].append(float(np.median([v[0] for v in at.values()])) if at else 0.0)
     found["steps"] = shared
     found["relative_difference"] = [
         relative(*(float(probe.anchors[f"{step}/total"]) for probe in (first, second))) for step in shared
@@ -81,9 +79,11 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     rung.details["anchors"] = (
         {key: max(found[key]) for key in ("relative_difference", "gradient")} if found["steps"] else {}
     )
+    found["loss"] = [_signed(first.anchors, second.anchors, step) for step in shared]
+    found["along"] = [_along(first.anchors, second.anchors, step) for step in shared]
     rung.details["lean"] = leans = {
-        "loss": lean([_signed(first.anchors, second.anchors, step) for step in shared]),
-        "update along the gradient": lean([_along(first.anchors, second.anchors, step) for step in shared]),
+        "loss": lean(found["loss"]),
+        "update along the gradient": lean(found["along"]),
     }
     for name, value in leans.items():
         if value and not value["low"] <= 0 <= value["high"]:

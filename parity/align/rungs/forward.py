@@ -51,31 +51,12 @@ def forward(first: Probe, second: Probe) -> tuple[Rung, dict[str, Any] | None, l
             rung.count("outputs", 1, pair is not None)
             if pair is not None:
                 rung.tensors([compare(name, *pair, output)], output.limit, output.peak, "output")
-    rung.details["against_float64"] = against_float64(first, second)
     lines = []
     for check in checks:
         worst, fed = check.worst(), max(check.fed, key=lambda d: d.ratio, default=None)
         line = {"module": check.path, "leaf": check.leaf, "relative_l2": worst.relative_l2, "to_blame": check.to_blame}
         lines.append(line | {"fed_relative_l2": fed.relative_l2 if fed else None})
     return rung, divergence, lines
-
-
-def against_float64(first: Probe, second: Probe) -> dict[str, dict[str, float]] | None:
-    """How far each framework's raw outputs are from the first framework's in float64: relative L2, by output."""
-    if first.referee is None or not first.referee.under("output/"):
-        return None
-    found: dict[str, dict[str, float]] = {}
-    for probe in (first, second):
-        queries = match_queries(first.referee, probe.eval)
-        for name, key in first.referee.under("output/").items():
-            if first.referee[key].dtype.kind != "f" or key not in probe.eval:
-                continue
-            pair = (first.referee[key], probe.eval[key])
-            pair = queries.pair(*pair) if queries else pair
-            if pair is not None:
-                distance = compare(name, *pair, TOLERANCES["output"]).relative_l2
-                found.setdefault(probe.framework, {})[name] = distance
-    return found
 
 
 def float_modules(probe: Probe) -> set[str]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from parity.align.compare import Difference, compare, median, zero_gradients
+from parity.align.compare import Difference, compare, zero_gradients
 from parity.align.files import Probe
 from parity.align.result import Rung
 from parity.align.tolerances import MINIMUM_BATCHES, TOLERANCES, Tolerance
@@ -84,7 +83,6 @@ def gradients(first: Probe, second: Probe) -> Rung:
         "kinked_share": share,
         "own_kinked_share": [run.kinked / max(1, run.size) for run in own],
         "own_median": own_medians,
-        "against_float64": _against_referee(first, second),
     }
     return rung
 
@@ -130,17 +128,3 @@ def judged_by(d: Difference, tolerance: Tolerance) -> Difference:
 
 def _names(probe: Probe, k: int) -> set[str]:
     return set(probe.train.under(f"step{k}/grad/"))
-
-
-def _against_referee(first: Probe, second: Probe) -> dict[str, Any] | None:
-    """How far each framework's gradients are from the first framework's in float64."""
-    if first.referee is None:
-        return None
-    found = {}
-    for probe in (first, second):
-        compared = compare_batches(first.referee, probe.train, first.about["settings"]["steps"])
-        differences = [d for batches in compared.found.values() for d in batches]
-        worst = max(differences, key=lambda d: d.relative_l2, default=None)
-        if worst is not None:
-            found[probe.framework] = {"worst": worst.relative_l2, "at": worst.name, "median": median(differences)}
-    return found

@@ -5,7 +5,7 @@ import pytest
 from fake_probe import CLIP_NORM, NORM, STEPS, failed, judged, probe, scale
 
 from parity.align.files import NUDGED, Probe, save_arrays
-from parity.align.ladder import climb, summary
+from parity.align.ladder import climb
 
 ONE_UNIT = np.float32([[1, 1], [1, 1.05]])
 
@@ -93,18 +93,3 @@ def test_steps_ten_times_as_long_on_some_batches_fail_even_where_gradients_have_
 def test_a_parameter_without_gradient_on_one_side_is_named(tmp_path):
     rung = judged(tmp_path, train=wide())["rungs"][6]
     assert rung["verdict"] == "fail" and "wide.weight: has a gradient in two only" in rung["where"]
-
-
-def test_the_distance_of_both_frameworks_to_float64_is_told_with_its_ratio(tmp_path):
-    outputs = {"eval": scale("output/pred_logits", 1 + 3e-6)}
-    a = probe(tmp_path / "a", "one", eval=scale("output/pred_logits", 1 + 1e-6))
-    b = probe(tmp_path / "b", "two", fed=True, train=kinks(0), **outputs)
-    whole = Probe(probe(tmp_path / "c", "one"))
-    save_arrays(a / "referee.npz", dict(whole.eval) | dict(whole.train))
-    alignment = climb(Probe(a), Probe(b))
-    outputs = alignment["rungs"][3]["details"]["against_float64"]
-    assert outputs["two"]["pred_logits"] == pytest.approx(3 * outputs["one"]["pred_logits"], rel=0.1)
-    assert any("distance from float64, raw outputs: one 9" in line for line in summary(alignment))
-    found = alignment["rungs"][6]["details"]["against_float64"]
-    assert found["one"]["worst"] == 0 and found["two"]["worst"] == pytest.approx(0.15 / 14.25**0.5, rel=1e-3)
-    assert found["two"]["at"] == "stem.weight"

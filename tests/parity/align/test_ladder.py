@@ -18,9 +18,28 @@ def test_equal_probes_pass_every_rung(tmp_path):
     assert alignment["first_divergence"] is None
     assert alignment["trajectory"]["relative_difference"] == [0.0] * ANCHORS
     assert failures(alignment) == []
-    assert len(summary(alignment)) == 12
+    assert len(summary(alignment)) == 13
     assert all(rung["compared"] == rung["expected"] != {} for rung in alignment["rungs"])
     json.dumps(alignment, allow_nan=False)
+
+
+def test_stock_operators_climb_what_needs_no_training_and_go_by_their_name(tmp_path):
+    def short(about):
+        for key in ("trajectory", "shadow", "evaluation"):
+            about.pop(key)
+        about["settings"]["trajectory"] = 0
+
+    first = Probe(probe(tmp_path / "a", "one"))
+    second = probe(tmp_path / "b", "two", fed=True, about=short)
+    for name in ("anchors", "final"):
+        (second / f"{name}.npz").unlink()
+    alignment = climb(first, Probe(second, "two-stock"), trained=False)
+    assert [rung["verdict"] for rung in alignment["rungs"]] == ["pass"] * 9 and alignment["passed"]
+    assert alignment["frameworks"] == ["one", "two-stock"]
+    broken = probe(tmp_path / "c", "two", fed=True, about=short, train=drop("step0/grad/stem.weight"))
+    alignment = climb(first, Probe(broken, "two-stock"), trained=False)
+    assert failed(alignment) == [6] and "has a gradient in one only" in alignment["rungs"][6]["where"]
+    assert climb(first, Probe(broken, "two-stock"))["verdict"] == "fail" and first.about["trajectory"]  # left as it was
 
 
 def test_one_framework_alone_is_not_compared(tmp_path):

@@ -11,7 +11,6 @@ from small_run import make_dataset, make_run
 from parity import cli
 from parity.align.files import Probe
 from parity.align.ladder import climb
-from parity.align.steps import spread
 from parity.framework import Group
 from parity.weights import formats
 
@@ -100,14 +99,6 @@ def test_a_mistake_in_the_steps_is_seen_and_named(folder, reference, tmp_path, f
     found = climbed(folder, reference, tmp_path, fault)["rungs"][rung]
     assert found["verdict"] == "fail"
     assert where in "".join(found["details"]["failures"])
-
-
-@pytest.mark.parametrize(
-    ("total", "count", "expected"),
-    [(360, 5, [1, 4, 19, 83, 360]), (6, 5, [1, 2, 3, 4, 6]), (3, 5, [1, 2, 3]), (1, 5, [1])],
-)
-def test_steps_are_spread_over_the_whole_run(total, count, expected):
-    assert spread(total, count) == expected
 
 
 def test_what_is_fed_takes_the_place_of_every_gradient():

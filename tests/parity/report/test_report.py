@@ -210,6 +210,60 @@ def test_alignment_names_the_rung_that_failed(tmp_path):
     assert "was not checked here layer by layer" in without
 
 
+@pytest.mark.parametrize(
+    ("language", "agree", "differ"),
+    [("en", "3 steps spread over the whole training agree too", "**They differ: step 5: total 3 and 4.**"),
+     ("zh", "整个训练中的 3 步也一致", "**不一致：step 5: total 3 and 4。**")],
+)  # fmt: skip
+def test_steps_over_the_whole_training_have_a_section_and_stand_at_the_top_where_they_differ(
+    tmp_path, language, agree, differ
+):
+    path = fake_results.make(tmp_path, language=language, alignment=True)
+    text = build(path, language)
+    assert agree in opening(text) and "3 of 3 states, 3 of 3 steps" in text and "-4.0e-08" in text
+    file = path.parent / "whole_run.json"
+    failed = {"verdict": "fail", "where": "step 5: total 3 and 4"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | failed))
+    text = build(path, language)
+    assert agree not in text and differ in text and "9 steps over the whole training" in opening(text)
+    file.unlink()
+    assert "whole_run.json: cannot be read" in build(path, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "fine", "far"),
+    [("en", "No ratio of Jittor is above 2", "**Precision: too far from float64.** losses: 2.5"),
+     ("zh", "Jittor 没有比值超过 2", "**精度：离 float64 太远。** losses: 2.5")],
+)  # fmt: skip
+def test_the_distance_from_float64_has_a_table_and_stands_at_the_top_where_it_is_too_far(tmp_path, language, fine, far):
+    path = fake_results.make(tmp_path, language=language, alignment=True)
+    text = build(path, language)
+    assert fine in text and "10 of 10 | 2e-07 | 3e-07 | 1.5 |" in text and far not in text
+    file = path.parent / "alignment/alignment.json"
+    alignment = json.loads(file.read_text())
+    alignment["precision"] |= {"verdict": "fail", "where": "losses: 2.5"}
+    file.write_text(json.dumps(alignment))
+    text = build(path, language)
+    assert far in opening(text) and fine not in text
+
+
+@pytest.mark.parametrize(
+    ("language", "passed", "differ"),
+    [("en", "1 of 1 rungs pass, compared with PyTorch", "own operators do not compute the same** at 3 forward"),
+     ("zh", "与 PyTorch 相比，1 级中 1 级通过", "**Jittor 的原版算子计算不一致**（3 forward")],
+)  # fmt: skip
+def test_stock_operators_have_a_section_and_stand_at_the_top_where_they_differ(tmp_path, language, passed, differ):
+    path = fake_results.make(tmp_path, language=language, alignment=True)
+    text = build(path, language)
+    assert passed in text and differ not in text and "tables/stock.csv" in text
+    file = path.parent / "stock.json"
+    found = json.loads(file.read_text())
+    found["rungs"][0]["verdict"] = found["verdict"] = "fail"
+    file.write_text(json.dumps(found))
+    text = build(path, language)
+    assert differ in opening(text) and passed not in text
+
+
 def test_chinese_report_has_the_same_numbers_and_tables(tmp_path):
     path = fake_results.make(tmp_path, seeds=(0, 1, 2), alignment=True)
     english, chinese = build(path), build(path, "zh")

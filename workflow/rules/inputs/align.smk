@@ -39,10 +39,10 @@ def probe_places(wildcards, input, output):
     return ["--out", os.path.dirname(output[0]), *reference]
 
 
-def probe_options():
+def probe_options(trajectory=None):
     """How far a probe goes."""
-    align = config["align"]
-    return ["--images", align["images"], "--steps", align["steps"], "--trajectory", trajectory_steps()]
+    align, steps = config["align"], trajectory_steps() if trajectory is None else trajectory
+    return ["--images", align["images"], "--steps", align["steps"], "--trajectory", steps]
 
 
 def align_arguments(model):

@@ -28,6 +28,7 @@ def files_of(model):
     files = [f"{folder}/manifest.json" for folder in dict.fromkeys([DATASET, *compared_on])]
     files.append(f"{RESULTS}/{model}/weights/published.txt")
     files.append(f"{RESULTS}/{model}/alignment/alignment.json")
+    files += [file for file in (whole_run(model), stock_ladder(model)) if file]
     for run in compared_runs(model):
         files += [f"{run['dir']}/{name}" for name in ("run.yaml", "run.json", "coco.json", "detections.json")]
         files += [f"{folder}/coco.json" for folder in run["cross"].values()]
@@ -90,6 +91,8 @@ def comparison(wildcards):
         "cross_dataset": CROSS_DATASET,
         "conversion": f"{first}/conversion.json" if "jittor" in FRAMEWORKS else None,
         "alignment": f"{RESULTS}/{model}/alignment/alignment.json",
+        "whole_run": whole_run(model),
+        "stock": stock_ladder(model),
         "config": run.plain()
         | {key: config[key] for key in shared}
         | {"dataset": config["data"], "asked_device": ASKED_DEVICE},
