@@ -8,7 +8,7 @@ from typing import Any
 from parity.align.compare import Difference
 
 PASS, FAIL, INCOMPLETE, ALONE = "pass", "fail", "incomplete", "not compared"
-SHOWN = 10  # differences that a rung lists, the worst first
+SHOWN = 10  # failures that a rung lists, in the order in which it finds them: what causes others comes first
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Rung:
     compared          how many were
     missing           why the rung is incomplete, in words
     where             the place of the worst difference, in words
-    details           counts, and the worst differences with all their numbers
+    details           counts, and the first differences that fail with all their numbers
     """
 
     rung: int
@@ -38,7 +38,6 @@ class Rung:
     failed: bool = False
     alone: bool = False
     _ratio: float = -1.0
-    _failing: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:
@@ -86,8 +85,9 @@ class Rung:
     def _take(self, ratio: float, value: float | None, limit: float, measure: str, where: str) -> None:
         if ratio > 1:
             self.failed = True
-            self._failing = sorted([*self._failing, (ratio, where)], key=lambda pair: -pair[0])[:SHOWN]
-            self.details["failures"] = [where for _, where in self._failing]
+            self.details.setdefault("failures", [])
+            if len(self.details["failures"]) < SHOWN:
+                self.details["failures"].append(where)
         if ratio > self._ratio:
             self._ratio, self.tolerance, self.measure, self.where = ratio, limit, measure, where
             self.worst = value if value is not None and math.isfinite(value) else None

@@ -146,7 +146,12 @@ MODEL = [
         ("running_var",),
         (R, N),
     ),
-    Fault("BatchNorm: stored statistics used in training", _mode(False), ("running_",), (R, N)),
+    Fault(
+        "BatchNorm: stored statistics used in training",
+        _mode(False),
+        (r"in training the first module that differs is backbone\.conv1\.(conv1_1\.norm|1)",),
+        (R, N),
+    ),
     Fault("BatchNorm: batch statistics used in evaluation", _mode(True), NORM, (R, D)),
     Fault(
         "BatchNorm: norm_eval ignored",
@@ -275,8 +280,9 @@ MODEL = [
     Fault(
         "inverse sigmoid: epsilon 1e-3 for 1e-5",
         replaced("models.rtdetr.decoder:inverse_sigmoid", lambda f: lambda x: f(x, 1e-3)),
-        ("decoder",),
+        ("loss_bbox_dn_",),  # only a box as wide or as high as the image is clipped, and only noise makes such boxes
         (R,),
+        probe="whole",
     ),
     Fault(
         "queries picked by the score of the first class",

@@ -52,7 +52,7 @@ def gradients(first: Probe, second: Probe) -> Rung:
         limits[name] = tolerance.limit
         own_drift[name] = max((d.relative_l2 for d in drift), default=0.0)
         judged.append((middle(differences, tolerance), tolerance))
-    for d, tolerance in judged:
+    for d, tolerance in sorted(judged, key=lambda pair: -pair[0].ratio):
         rung.tensors([d], tolerance.limit, tolerance.peak, f"median of {len(both.found[d.name])} batches:")
     every = [d for differences in both.found.values() for d in differences]
     once = [d for run in own for differences in run.found.values() for d in differences]
