@@ -130,9 +130,9 @@ def verdicts(alignment: dict[str, Any]) -> dict[str, Any]:
     return {"incomplete": open_rungs, "failing": failing(alignment)}
 
 
-def climb_again(place: Place) -> None:
+def climb_again(models: list[str], place: Place) -> None:
     """Judge every probe that was kept anew, and say whose verdict is another one now."""
-    for file in sorted(place.results.glob("*/*/*.json")):
+    for file in sorted(file for model in models for file in place.results.glob(f"{model}/*/*.json")):
         kept, before = file.with_suffix(""), read_json(file)
         if not (kept / "probe.json").exists():
             continue
@@ -182,7 +182,7 @@ def main() -> int:
     elif args.what == "numpy" and not args.models:
         models = ["numpy"]
     if args.what == "again":
-        climb_again(place)
+        climb_again(models, place)
         return 0
     if args.what == "page":
         seeds = SEEDS[:1] if args.weights else SEEDS
