@@ -59,21 +59,23 @@ def _label(canvas, place, text: str, shade, font, size: tuple[int, int]) -> None
     canvas.text((x + 2 - left, y + 2 - top), text, font=font, fill="white" if dark else "black")
 
 
-def beside(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures side by side, their upper edges in line."""
-    whole = Image.new("RGB", (sum(p.width for p in pictures), max(p.height for p in pictures)))
+def beside(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Pictures side by side, their upper edges in line, `gap` white pixels apart."""
+    width, height = sum(p.width for p in pictures) + gap * (len(pictures) - 1), max(p.height for p in pictures)
+    whole = Image.new("RGB", (width, height), "white")
     x = 0
     for picture in pictures:
         whole.paste(picture, (x, 0))
-        x += picture.width
+        x += picture.width + gap
     return whole
 
 
-def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other, their left edges in line."""
-    whole = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
+def stacked(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Pictures one below the other, their left edges in line, `gap` white pixels apart."""
+    width, height = max(p.width for p in pictures), sum(p.height for p in pictures) + gap * (len(pictures) - 1)
+    whole = Image.new("RGB", (width, height), "white")
     y = 0
     for picture in pictures:
         whole.paste(picture, (0, y))
-        y += picture.height
+        y += picture.height + gap
     return whole

@@ -15,6 +15,7 @@ from parity.draw.fonts import font_for
 IMAGES = 4
 CELL = 320  # pixels of the longer side of an image on the sheet
 LETTERS = 12  # their height in pixels
+GAP = 4  # pixels between cells
 
 T = TypeVar("T")
 
@@ -52,12 +53,13 @@ class Sheet:
         for entry in found:
             if entry["image_id"] in of_image:
                 of_image[entry["image_id"]].append(entry)
-        return stacked([self._row(row, of_image[row.id]) for row in self.rows])
+        return stacked([self._row(row, of_image[row.id]) for row in self.rows], GAP)
 
     def _row(self, row: "_Row", found: list[ResultEntry]) -> Image.Image:
         best = sorted(found, key=lambda entry: -entry["score"])[: max(1, len(row.truth))]
         shown = [(row.truth, f"objects: {len(row.truth)}"), (best, f"best detections: {len(best)}")]
-        return beside([draw(row.pixels, row.shrunk(entries), self.names, self.font, title) for entries, title in shown])
+        cells = [draw(row.pixels, row.shrunk(entries), self.names, self.font, title) for entries, title in shown]
+        return beside(cells, GAP)
 
 
 class _Row:

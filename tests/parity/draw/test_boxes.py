@@ -36,7 +36,7 @@ def test_neighbouring_classes_have_colours_apart():
 
 def test_two_pictures_side_by_side():
     one, two = (draw(GREY, [], {}, FONT, title) for title in ("torch", "jittor"))
-    assert beside([one, two]).size == (160, 60)
+    assert beside([one, two]).size == (160, 60) and beside([one, two], 4).getpixel((82, 30)) == (255, 255, 255)
 
 
 def test_latin_names_need_no_installed_font():

@@ -21,11 +21,11 @@ def test_objects_are_on_the_left_and_the_best_detections_on_the_right(tmp_path):
     found = [{"image_id": 101, "category_id": 1, "bbox": [4.0, 8.0, 16.0, 16.0], "score": s} for s in (0.2, 0.9)]
     found[0]["bbox"] = [30.0, 2.0, 4.0, 4.0]  # the lower score: one object, so it is not shown
     pixels = np.asarray(sheet.picture(found))
-    assert pixels.shape == (2 * 256, 640, 3) and said == []
+    assert pixels.shape == (256 + 4 + 256, 320 + 4 + 320, 3) and said == []
     truth, detection = colour(1), colour(0)  # image 101 holds an "odd" square, at 7, 4, 20 x 16
-    assert tuple(pixels[4 * 8 + 80, 7 * 8]) == truth and tuple(pixels[8 * 8 + 80, 320 + 4 * 8]) == detection
-    assert not (pixels[:256, 320 + 28 * 8 : 320 + 36 * 8] == detection).all(axis=2).any()
-    assert not (pixels[256:, 320:] == detection).all(axis=2).any()  # nothing was detected on the second image
+    assert tuple(pixels[4 * 8 + 80, 7 * 8]) == truth and tuple(pixels[8 * 8 + 80, 324 + 4 * 8]) == detection
+    assert not (pixels[:256, 324 + 28 * 8 : 324 + 36 * 8] == detection).all(axis=2).any()
+    assert not (pixels[260:, 324:] == detection).all(axis=2).any()  # nothing was detected on the second image
 
 
 def test_names_that_no_font_can_write_are_said(tmp_path, monkeypatch):
