@@ -38,7 +38,8 @@ def text(framework: str, found: Quality, macs: int | None) -> str:
     if best is None:
         lines += ["", "no detection is right, so that there are no confusions to count"]
     else:
-        lines += ["", f"mistakes at score >= {best.threshold:.3g}, IoU .50; background: missed, or invented"]
+        lines += ["", f"mistakes at score >= {best.threshold:.3g}, IoU .50"]
+        lines += ["(an object detected as background was missed; background detected as something was invented)"]
         lines += _table(("object", "detected as", "count"), [(a, b, number(n)) for a, b, n in _rows(wrong)])
     if macs is not None:
         lines += ["", f"{macs:,} multiply-accumulates of one image, {flops(macs):,} FLOPs (2 x multiply-accumulates)"]

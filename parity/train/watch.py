@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from parity.config.layers import read_yaml
 from parity.errors import UserError
 
 SECONDS = 1.0  # between two looks
+SILENT = 120.0  # seconds without a new line after which it is said: killed, or at something long
 SHOWN = 12  # epochs on the screen
 CLEAR = "\x1b[H\x1b[2J"  # of a terminal: begin at the top of an empty screen
 WIDTH = 26  # letters of one run's column
@@ -45,6 +47,20 @@ class Followed:
             return (self.folder / "run.json").stat().st_mtime_ns >= self.metrics.stat().st_mtime_ns
         except OSError:
             return False
+
+    def silence(self) -> float:
+        """Seconds since the metrics were written to."""
+        try:
+            return max(0.0, time.time() - self.metrics.stat().st_mtime)
+        except OSError:
+            return 0.0
+
+    def planned(self) -> int | None:
+        """Epochs that the run was asked for; None where its run.yaml does not say."""
+        try:
+            return int(read_yaml(self.folder / "run.yaml")["train"]["epochs"])
+        except (UserError, KeyError, TypeError, ValueError):
+            return None
 
     def look(self) -> list[Record]:
         """Epochs that were not there at the last look. A line that is not complete is left for the next one.
@@ -146,27 +162,43 @@ def epoch_text(run: Followed, record: Record) -> str:
 
 
 def page(root: Path, frameworks: Sequence[str], runs: dict[str, Followed], over: set[str]) -> str:
-    """The whole screen: a column for each framework, its newest step, and its last epochs."""
+    """The whole screen: a column for each framework, where its run is, and its last epochs."""
     found = [runs.get(name) for name in frameworks]
-    state = ["waiting for a run" if run is None else "ended" if run.framework in over else "running" for run in found]
+    places = [_place(run) for run in found]
     rows = [
         ("", list(frameworks)),
         ("run", ["-" if run is None else run.folder.name for run in found]),
-        ("state", state),
-        ("step", [_step(run) for run in found]),
+        ("state", ["waiting for a run" if run is None else _state(run, run.framework in over) for run in found]),
+        ("now", [place[0] for place in places]),
+        ("", [place[1] for place in places]),
         ("", [""] * len(found)),
         ("epoch", [f"{'loss':>9} {'AP':>7} {'AP50':>7}"] * len(found)),
     ]
     numbers = sorted({number for run in found if run for number in run.epochs})[-SHOWN:]
     rows += [(str(number), [_epoch(run, number) for run in found]) for number in numbers]
     lines = [f"{name:<6} " + " ".join(f"{text[:WIDTH]:<{WIDTH}}" for text in texts) for name, texts in rows]
-    return "\n".join([str(root), *(line.rstrip() for line in lines)]) + "\n"
+    note = "loss below: mean of the epoch; AP in points; -: not validated"
+    return "\n".join([str(root), note, "", *(line.rstrip() for line in lines)]) + "\n"
 
 
-def _step(run: Followed | None) -> str:
+def _state(run: Followed, over: bool) -> str:
+    if over:
+        return "ended"
+    silent = run.silence()
+    return "running" if silent < SILENT else f"silent for {silent / 60:.0f} min"
+
+
+def _place(run: Followed | None) -> tuple[str, str]:
+    """The newest step in two lines: where it stands, what it gave."""
     if run is None or run.step is None:
-        return "-"
-    return f"{run.step['step']}, loss {_number(run.step.get('total'), '.4g')}"
+        return "-", ""
+    planned, seconds = run.planned(), (run.step.get("seconds") or {}).get("step")
+    whole = "" if planned is None else f" of {planned}"
+    speed = "" if seconds is None else f", {seconds:.3g} s a step"
+    return (
+        f"epoch {run.step.get('epoch', '-')}{whole}, step {run.step['step']}",
+        f"loss {_number(run.step.get('total'), '.4g')}{speed}",
+    )
 
 
 def _epoch(run: Followed | None, number: int) -> str:

@@ -57,8 +57,10 @@ def main() -> int:
         done = subprocess.run([str(part) for part in command], env=environment)
         if done.returncode:
             return done.returncode
-    metrics = read_json(out / "coco.json")["metrics"]
-    print(f"{framework} {run.model} {run.variant}, {weights.name}, in {out}")
+    scored = read_json(out / "coco.json")
+    metrics, objects = scored["metrics"], sum(entry["instances"] for entry in scored["per_class"])
+    print(f"\n{framework} {run.model} {run.variant}, {weights.name}: {scored['images']} images, {objects} objects")
+    print("COCO's metrics, from 0 to 100 (s, m, l: objects of up to 32 x 32, up to 96 x 96, more pixels)")
     for name in METRICS:
         print(f"{name:>6} {'undefined' if metrics[name] is None else f'{100 * metrics[name]:.2f}'}")
     try:
@@ -69,6 +71,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     print("\n" + validation.text(framework, judged, macs))
+    print(f"\nDetections, tables (.csv) and figures (precision_recall.png, confusion.png) are in {out}")
     return 0
 
 

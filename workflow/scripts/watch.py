@@ -8,9 +8,11 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from parity.config.run import FrameworkName
 from parity.errors import UserError
 from parity.train.watch import follow
 
@@ -20,8 +22,11 @@ def main() -> int:
     parser.add_argument("results", type=Path, help="results of a model, e.g. results/nanodet")
     parser.add_argument("--frameworks", default="torch,jittor", help="whose runs, separated by commas")
     options = parser.parse_args()
+    names, known = options.frameworks.split(","), get_args(FrameworkName)
     try:
-        follow(options.results, options.frameworks.split(","), sys.stdout, screen=sys.stdout.isatty())
+        if not set(names) <= set(known) or len(set(names)) < len(names):
+            raise UserError(f"FRAMEWORKS: {options.frameworks!r}, expected {', '.join(known)}, or {','.join(known)}")
+        follow(options.results, names, sys.stdout, screen=sys.stdout.isatty())
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -62,7 +62,10 @@ def draw_curves(title: str, found: Qualities, missing: Mapping[str, str]) -> Fig
     for line in axes:
         line[0].set_ylabel("precision")
     note = "".join(f"; {display(name)}: {why}" for name, why in missing.items() if name not in found)
-    shared_legend(figure, axes.flat, 2, f"marker: highest F1 at IoU .50{note}")
+    marker = (
+        "marker: highest F1 at IoU .50 (all classes: of all detections together, while the lines are means of classes)"
+    )
+    shared_legend(figure, axes.flat, 2, f"{marker}{note}")
     return figure
 
 

@@ -83,7 +83,9 @@ def test_every_validation_leaves_a_picture(run, tmp_path):
     engine.train(RunConfig(**run), NumpyFramework(), tmp_path / "run")
     found = pictures(tmp_path / "run")
     assert list(found) == [3, 6, 9]
-    assert {picture.size for picture in found.values()} == {(2 * 320 + 4, 4 * 256 + 3 * 4)}  # four images of 40 x 32, twice each
+    assert {picture.size for picture in found.values()} == {
+        (2 * 320 + 4, 4 * 256 + 3 * 4)
+    }  # four images of 40 x 32, twice each
     pixels = np.asarray(found[9].convert("RGB")).astype(int)
     assert np.abs(pixels[:256, :320] - pixels[:256, 324:]).mean() > 1  # the object, and what was detected
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parity.errors import UserError
-from parity.train.watch import CLEAR, Followed, follow, newest
+from parity.train.watch import CLEAR, Followed, follow, newest, page
 
 SCRIPT = Path(__file__).resolve().parents[3] / "workflow/scripts/watch.py"
 
@@ -138,6 +138,24 @@ def test_the_screen_has_a_column_for_each_framework(tmp_path):
     assert rows[-12][0] == "19" and max(map(len, last.splitlines())) <= 80
 
 
+def test_the_screen_says_where_each_run_is_and_which_one_is_silent(tmp_path):
+    timed = json.dumps({"kind": "step", "epoch": 2, "step": 31, "total": 8.1304, "seconds": {"step": 0.2543}}) + "\n"
+    first, second = run(tmp_path, "torch", epoch(1) + timed), run(tmp_path, "jittor", epoch(1) + step(7))
+    (first / "run.yaml").write_text("train: {epochs: 80}\n")
+    long_ago = time.time() - 12.2 * 60
+    os.utime(second / "metrics.jsonl", (long_ago, long_ago))
+    watched = {name: Followed(name, folder) for name, folder in (("torch", first), ("jittor", second))}
+    for each in watched.values():
+        each.look()
+    lines = page(tmp_path, ["torch", "jittor"], watched, set()).splitlines()
+    cells = [[line[7:33].rstrip(), line[34:]] for line in lines[5:8]]
+    assert cells == [
+        ["running", "silent for 12 min"],
+        ["epoch 2 of 80, step 31", "epoch 1, step 7"],
+        ["loss 8.13, 0.254 s a step", "loss 1.5"],
+    ]
+
+
 def test_no_run_and_a_damaged_line_are_named(tmp_path):
     with pytest.raises(UserError, match="no run of torch or jittor has begun"):
         played(tmp_path)
@@ -159,3 +177,10 @@ def test_the_command_in_a_pipe(tmp_path):
     time.sleep(0.1)
     running.send_signal(signal.SIGINT)
     assert (running.wait(20), running.stderr.read()) == (0, "")
+
+
+def test_a_framework_that_does_not_exist_is_named(tmp_path):
+    command = [sys.executable, str(SCRIPT), str(tmp_path), "--frameworks", "torch,mxnet"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "FRAMEWORKS: 'torch,mxnet', expected torch, jittor, or torch,jittor\n"
