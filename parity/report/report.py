@@ -40,12 +40,16 @@ blockquote { margin: 1.2rem 0; padding: .4rem 1.1rem; border-left: 5px solid #00
 table { border-collapse: collapse; font-size: .88rem; margin: 1rem 0; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #ddd; padding: .28rem .7rem; text-align: left; vertical-align: top; }
 th { background: #f5f5f7; } td[style*="right"], th[style*="right"] { font-variant-numeric: tabular-nums; }
-img { max-width: 100%; } code, pre { font-size: .86rem; background: #f5f5f7; } pre { padding: .7rem; overflow-x: auto; }
+img { max-width: 100%; } :is(table, p)::-webkit-scrollbar { height: 8px; }
+:is(table, p)::-webkit-scrollbar-thumb { background: #b9c4cc; }
+code, pre { font-size: .86rem; background: #f5f5f7; } pre { padding: .7rem; overflow-x: auto; }
 h1, blockquote, li, p { overflow-wrap: anywhere; }
 @media (max-width: 700px) {
   body { margin: 1rem auto; padding: 0 .8rem; } h1 { font-size: 1.5rem; } th, td { padding: .28rem .45rem; }
   blockquote { margin-left: 0; margin-right: 0; padding: .2rem .8rem; } blockquote ul { padding-left: 1.1rem; }
-  p:has(> img) { overflow-x: auto; } p > img { max-width: none; width: 42rem; }
+  p:has(> img) { overflow-x: auto; margin-bottom: 0; } p > img { max-width: none; width: 42rem; }
+  p:has(> img)::after { content: "\\27F7"; position: sticky; left: 0; display: block; width: 2rem; color: #0072B2; }
+  td:first-child, th:first-child { min-width: 6rem; }
 }
 """.strip()
 
@@ -86,7 +90,11 @@ def write(comparison: Comparison, findings: Findings, tables: dict[str, pd.DataF
 
 
 def to_html(markdown: str, folder: Path, language: str = "en") -> str:
-    """One self-contained page. Raises UserError when a figure that the Markdown shows is missing."""
+    """One self-contained page, with the figures in it, and the tables to be saved.
+
+    Links to the figures' SVG files are left out, because they lead nowhere when the page is sent on. Raises UserError
+    when a figure that the Markdown shows is missing.
+    """
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
 
     def embed(match: re.Match) -> str:
@@ -97,7 +105,16 @@ def to_html(markdown: str, folder: Path, language: str = "en") -> str:
             raise UserError(f"{path}: is shown in the report but cannot be read: {error.strerror}") from error
         return f'<img src="data:image/png;base64,{data}"'
 
+    def attach(match: re.Match) -> str:
+        path = folder / html.unescape(match[1])
+        if not path.is_file():
+            return match[0]
+        data = base64.b64encode(path.read_bytes()).decode()
+        return f'<a download="{html.escape(path.name)}" href="data:text/csv;base64,{data}">'
+
     body = re.sub(r'<img src="([^":]+\.png)"', embed, body)
+    body = re.sub(r'<a href="([^":]+\.csv)">', attach, body)
+    body = re.sub(r' ?<a href="[^":]+\.svg">SVG</a>', "", body)
     title = html.escape(next((line[2:] for line in markdown.splitlines() if line.startswith("# ")), "Report"))
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'

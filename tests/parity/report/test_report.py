@@ -1,5 +1,6 @@
 """The report says what the numbers say, and hedges when they do not carry it."""
 
+import base64
 import json
 import re
 
@@ -16,7 +17,7 @@ from parity.measure.processes import processes
 from parity.report import report
 from parity.report.figures.draw import draw_all
 from parity.report.index import FIGURES
-from parity.report.tables import make_all
+from parity.report.tables import make_all, write_all
 
 
 def build(path, language="en") -> str:
@@ -308,9 +309,14 @@ def test_html_is_one_file_with_everything_in_it(tmp_path):
     comparison = load(path)
     findings = find(comparison, bootstrap_samples=0)
     draw_all(comparison, findings, tmp_path / "figures")
-    written = report.write(comparison, findings, make_all(comparison, findings), tmp_path)
+    tables = make_all(comparison, findings)
+    write_all(tables, tmp_path / "tables")
+    written = report.write(comparison, findings, tables, tmp_path)
     page = written[1].read_text()
     assert '<html lang="zh">' in page
+    saved = dict(re.findall(r'<a download="([^"]+)" href="data:text/csv;base64,([^"]+)">CSV</a>', page))
+    assert base64.b64decode(saved["verdicts.csv"]) == (tmp_path / "tables/verdicts.csv").read_bytes()
+    assert len(saved) > 10 and not re.search(r'href="(?!data:)', page)  # no link leads out of the page
     assert page.count("data:image/png;base64,") == len(FIGURES) - 1  # no alignment was given
     assert not re.search(r'src="(?!data:)', page)
     assert "<table>" in page
