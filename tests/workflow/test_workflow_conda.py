@@ -46,7 +46,7 @@ def test_without_conda_the_same_call_builds_virtualenvs_and_says_so(empty_projec
     assert ".venvs/torch-" in run.stdout
 
 
-@pytest.mark.parametrize("name", ["torch", "jittor", "workflow"])
+@pytest.mark.parametrize("name", ["torch", "jittor", "workflow", "export"])
 def test_an_environment_file_pins_everything_inline(name):
     """Snakemake copies the file before conda reads it, so `-r other.txt` would not be found."""
     spec = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())
@@ -60,10 +60,19 @@ def test_the_lock_holds_every_pin_and_nothing_loose():
     lines = (ROOT / "envs/lock.txt").read_text().splitlines()[1:]
     lock = dict(line.split("==") for line in lines)
     assert list(lock) == sorted(lock) and len(lock) == len(lines)
-    for name in ("torch", "jittor", "workflow"):
+    for name in ("torch", "jittor", "workflow", "export"):
         _, pip = make_venv.requirements(ROOT / f"envs/{name}.yaml")
         for package, version in (requirement.split("==") for requirement in pip):
             assert lock[package.lower()] == version, f"{package}: run workflow/scripts/lock_envs.py"
+
+
+def test_an_environment_that_extends_another_lists_everything_of_it(tmp_path):
+    assert make_venv.extended(ROOT / "envs/export.yaml") == ROOT / "envs/torch.yaml"
+    assert make_venv.extended(ROOT / "envs/torch.yaml") is None
+    (tmp_path / "a.yaml").write_text("dependencies:\n  - pip:\n      - x==1\n      - y==2\n")
+    (tmp_path / "b.yaml").write_text("# extends: a.yaml\ndependencies:\n  - pip:\n      - x==1\n      - y==3\n")
+    with pytest.raises(SystemExit, match=r"b\.yaml: extends a\.yaml but lacks y==2"):
+        make_venv.extended(tmp_path / "b.yaml")
 
 
 def test_the_older_version_wins_where_environments_differ():

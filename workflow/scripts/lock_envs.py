@@ -1,10 +1,10 @@
-"""Write down every package of the three environments, so that the same versions come back: `envs/lock.txt`.
+"""Write down every package of the environments, so that the same versions come back: `envs/lock.txt`.
 
-    python workflow/scripts/lock_envs.py            # after `make envs`
+    python workflow/scripts/lock_envs.py            # after `make envs export-env`
 
 The environment files pin what the project itself uses; this file pins what those packages bring along, as they are
 installed now. pip reads it as constraints, for virtualenvs and, through PIP_CONSTRAINT, for conda. To update: delete
-the file, change the pins, `make envs`, run this.
+the file, change the pins, `make envs export-env`, run this.
 """
 
 import re
@@ -46,7 +46,7 @@ if __name__ == "__main__":
     for spec in sorted((ROOT / "envs").glob("*.yaml")):
         python = venv_path(spec) / "bin/python"
         if not python.exists():
-            sys.exit(f"error: {spec.name}: its virtualenv is not there, run `make envs` first")
+            sys.exit(f"error: {spec.name}: its virtualenv is not there, run `make envs export-env` first")
         found[spec.stem] = installed(python)
     lines = [f"{name}=={version}\n" for name, version in merged(found).items()]
     LOCK.write_text(HEAD + "".join(lines))

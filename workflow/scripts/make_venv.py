@@ -3,6 +3,9 @@
     python workflow/scripts/make_venv.py envs/torch.yaml .venvs/torch-1a2b3c4d
     python workflow/scripts/make_venv.py envs/torch.yaml            # prints the path that belongs to the file
 
+A file with the line `# extends: torch.yaml` lists everything of that file and more. Its virtualenv finds the packages
+of the other one, which is built first: PyTorch then lies on the disk once.
+
 Standard library only, because it also builds the environment that Snakemake itself runs in. Safe to call twice at
 once (a lock file), and after an interruption (`.ready` is written last).
 """
@@ -40,6 +43,23 @@ def requirements(spec: Path) -> tuple[str | None, list[str]]:
     return python, pip
 
 
+def extended(spec: Path) -> Path | None:
+    """The environment file that a file extends, or None. Exits unless everything of it is in the file as well."""
+    found = re.search(r"^# extends: (\S+)$", spec.read_text(), re.M)
+    if found is None:
+        return None
+    base = spec.with_name(found[1])
+    lacking = set(requirements(base)[1]) - set(requirements(spec)[1])
+    if lacking:
+        sys.exit(f"{spec}: extends {base.name} but lacks {', '.join(sorted(lacking))}")
+    return base
+
+
+def site_packages(venv: Path) -> Path:
+    """Where a virtualenv keeps its packages."""
+    return next(venv.glob("lib/python*/site-packages"))
+
+
 def make(spec: Path, target: Path) -> None:
     """Create the virtualenv unless it is complete; raises CalledProcessError when pip fails."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +68,9 @@ def make(spec: Path, target: Path) -> None:
         if (target / ".ready").exists():
             return
         shutil.rmtree(target, ignore_errors=True)
+        base = extended(spec)
+        if base is not None:
+            make(base, venv_path(base))
         wanted, pip = requirements(spec)
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         python = sys.executable if wanted in (None, running) else shutil.which(f"python{wanted}")
@@ -55,6 +78,8 @@ def make(spec: Path, target: Path) -> None:
             sys.exit(f"{spec}: needs python{wanted}, which is not on PATH")
         print(f"building {target.name} from {spec.name} ({len(pip)} packages)", file=sys.stderr, flush=True)
         subprocess.run([python, "-m", "venv", target], check=True)
+        if base is not None:  # pip then finds the packages of the other one installed
+            (site_packages(target) / "extended.pth").write_text(f"{site_packages(venv_path(base))}\n")
         install = [target / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         constraints = ["--constraint", str(LOCK)] if LOCK.exists() else []
         subprocess.run([*install, *constraints, *pip], check=True)
