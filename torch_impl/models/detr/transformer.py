@@ -65,5 +65,5 @@ class Transformer(nn.Module):
         x, position = (part.flatten(2).transpose(1, 2) for part in (features, position))
         mask = mask.flatten(1)[:, None, None]
         memory = self.encoder(x, position, mask)
-        start = torch.zeros_like(query).expand(len(x), -1, -1)
+        start = torch.zeros_like(query).expand(x.shape[0], -1, -1)
         return self.decoder(start, query[None], memory, memory + position, mask)

@@ -15,8 +15,8 @@ def sample_levels(value: Tensor, shapes: list[tuple[int, int]], locations: Tenso
     weights [B, Q, heads, levels, points]
     -> [B, Q, heads * C]
     """
-    batch, _, heads, channels = value.shape
-    queries, points = locations.shape[1], locations.shape[4]
+    batch, queries, heads, _, points, _ = locations.shape
+    channels = value.shape[3]
     grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [B * heads, Q, levels, points, 2]
     sampled = []
     for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
