@@ -39,8 +39,8 @@ def closure(root: Path, starts: Iterable[str | Path]) -> list[Path]:
 
 
 def framework_files(root: Path, framework: str, model: str, models: Iterable[str]) -> list[Path]:
-    """The files of a framework without its other models, relative to `root`, sorted."""
-    foreign = set(models) - {model}
+    """The files of a framework without its other models and the export of them, relative to `root`, sorted."""
+    foreign = {*models, "export"} - {model}
     files = [path.relative_to(root) for path in sorted((root / f"{framework}_impl").rglob("*.py"))]
     return [path for path in files if not foreign & {*path.parts, path.stem}]
 

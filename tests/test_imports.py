@@ -57,7 +57,7 @@ FLOORS = (
     {"train"},
     {"align", "measure", "detect"},
     {"compare"},
-    {"logs"},
+    {"logs", "export"},
     {"report"},
     {"study"},
     {"cli"},

@@ -12,6 +12,7 @@ def root(tmp_path):
     files = {"parity/__init__.py": "", "parity/a.py": CODE, "parity/b.py": "import os\n", "parity/c.py": "x = 1\n"}
     files |= {"parity/d.py": "y = 1\n", "torch_impl/core.py": "from parity import a\n"}
     files |= {f"torch_impl/models/{name}/layers.py": f"# {name}\n" for name in ("detr", "rtdetr")}
+    files["torch_impl/export/graph.py"] = "from parity import d\n"
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
