@@ -9,6 +9,8 @@
 # make overfit    twenty images learnt by heart in both frameworks: results/overfit/$(MODEL)/report.md; fails if they were not
 # make detect     boxes on your own images: MODEL=nanodet RUN=folder SOURCE=photos/ [OUT=detected] [CONF=0.5] [FRAMEWORKS=torch,jittor],
 #                 or VARIANT=... WEIGHTS=file instead of RUN
+# make export     ONNX files, compared with both frameworks: MODEL=nanodet RUN=folder, or VARIANT=... WEIGHTS=file [DATA=folder];
+#                 FORMAT=onnx BATCH=any|N SIZE=any|fixed CHECK=auto|1|0 IMAGES=N OUT=...; see docs/export.md
 # make validate   COCO metrics, best thresholds, confusions and cost of the final weights of one run:
 #                 RUN=results/nanodet/runs/torch/...; WEIGHTS=... others; OUT=... another folder than the run's
 # make watch      the runs of $(MODEL) while they are trained: one screen, or one line per epoch in a pipe; FRAMEWORKS=torch for one
@@ -35,7 +37,7 @@ PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
 WORKFLOW := .venvs/workflow/bin
 
-.PHONY: report test lint align faults detect preview sweep overfit validate watch curves compare-logs bench study study-report envs workflow-env clean-results python
+.PHONY: report test lint align faults detect export preview sweep overfit validate watch curves compare-logs bench study study-report envs workflow-env export-env clean-results python
 
 report: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/report.md $(ARGS)
@@ -56,7 +58,11 @@ envs: workflow-env
 	$(call build,torch)
 	$(call build,jittor)
 
-test: envs
+# Beside the others: only `make export` and its tests need it. It finds PyTorch in the environment of torch.
+export-env: envs
+	$(call build,export)
+
+test: envs export-env
 	@$(WORKFLOW)/python workflow/scripts/run_tests.py
 
 lint: workflow-env
@@ -89,6 +95,17 @@ detect: envs
 	@test -n "$(SOURCE)" || { echo "SOURCE= is empty, expected an image, a folder, a pattern, a video or a camera's number" >&2; exit 2; }
 	@"$(WORKFLOW)/python" workflow/scripts/detect.py --frameworks "$(FRAMEWORKS)" --out "$(OUT)" -- --conf "$(CONF)" --source $(SOURCE) \
 		$(if $(RUN),--run "$(RUN)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(RUN),,--model "$(MODEL)" $(if $(VARIANT),--variant "$(VARIANT)"))
+
+# MODEL and VARIANT name what WEIGHTS hold; a run knows its own. OUT, IMAGES and DATA are the check's.
+FORMAT ?= onnx
+EXPORTED = $(if $(RUN),$(patsubst %/,%,$(RUN))/export,results/$(MODEL)/export/$(or $(VARIANT),tiny))
+
+export: export-env
+	@test -n "$(RUN)$(WEIGHTS)" || { echo "RUN= and WEIGHTS= are empty, expected RUN=folder of a run, or WEIGHTS=file with MODEL= and VARIANT=" >&2; exit 2; }
+	@$(WORKFLOW)/python workflow/scripts/export.py --out "$(if $(filter file,$(origin OUT)),$(EXPORTED),$(OUT))" \
+		$(if $(CHECK),--check "$(CHECK)") $(if $(DATA),--data "$(DATA)") $(if $(IMAGES),--images "$(IMAGES)") -- --format "$(FORMAT)" \
+		$(if $(BATCH),--batch "$(BATCH)") $(if $(SIZE),--size "$(SIZE)") $(if $(RUN),--run "$(RUN)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
+		$(if $(and $(RUN),$(filter file,$(origin MODEL))),,--model "$(MODEL)") $(if $(VARIANT),--variant "$(VARIANT)")
 
 validate: workflow-env
 	@test -d "$(RUN)" || { echo "RUN=$(RUN) is no folder of a run, expected e.g. results/nanodet/runs/torch/e12-0123abcd-s0" >&2; exit 2; }

@@ -25,6 +25,7 @@ from parity.config.resolve import resolve
 from parity.config.run import load_run
 from parity.config.workflow import WorkflowConfig
 from parity.data.coco import read_document
+from parity.data.entries import Document
 from parity.errors import UserError
 from parity.files import digest, read_json, write_json, write_text
 from parity.report.reproduce import page, zoo_page
@@ -39,13 +40,25 @@ def data(args: argparse.Namespace) -> None:
     source, images = args.coco / "annotations/instances_val2017.json", args.coco / "val2017"
     if not images.is_dir():
         raise UserError(f"{images}: no such folder; COCO has to hold annotations/instances_val2017.json and val2017/")
+    small, of = choose(source, images, args.images, args.out)
+    about = {"coco": str(args.coco), "images": len(small["images"]), "whole": len(small["images"]) == of}
+    write_json(args.out / "about.json", about | {"digest": digest(small)})
+    print(f"{args.out}: {len(small['images'])} of {of} images", file=sys.stderr)
+
+
+def choose(source: Path, images: Path, count: int | None, out: Path) -> tuple[Document, int]:
+    """Write `annotations/val.json` with `count` images of `source`, or all, and link `images` as `images/val`.
+
+    Returns the document, without outlines of objects, and how many images `source` has. Raises UserError where it has
+    fewer.
+    """
     document = read_document(source)
     entries = document["images"]
-    if args.images is not None and args.images > len(entries):
-        raise UserError(f"IMAGES={args.images}: {source} lists {len(entries)} images")
-    if args.images is not None and args.images < len(entries):
+    if count is not None and count > len(entries):
+        raise UserError(f"IMAGES={count}: {source} lists {len(entries)} images")
+    if count is not None and count < len(entries):
         ranked = sorted(entry["id"] for entry in entries)
-        chosen = set(np.random.default_rng(SEED).permutation(ranked)[: args.images].tolist())
+        chosen = set(np.random.default_rng(SEED).permutation(ranked)[:count].tolist())
         entries = [entry for entry in entries if entry["id"] in chosen]
     ids = {entry["id"] for entry in entries}
     kept = [
@@ -53,16 +66,13 @@ def data(args: argparse.Namespace) -> None:
         for annotation in document["annotations"]
         if annotation.get("image_id") in ids
     ]
-    whole = len(entries) == len(document["images"])
-    link = args.out / "images/val"
+    link = out / "images/val"
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(os.path.abspath(images))
     small = {"images": entries, "annotations": kept, "categories": document["categories"]}
-    write_json(args.out / "annotations/val.json", small, indent=None)
-    about = {"coco": str(args.coco), "images": len(entries), "whole": whole, "digest": digest(small)}
-    write_json(args.out / "about.json", about)
-    print(f"{args.out}: {len(entries)} of {len(document['images'])} images", file=sys.stderr)
+    write_json(out / "annotations/val.json", small, indent=None)
+    return small, len(document["images"])
 
 
 def take(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Run every test suite in the environment it belongs to, and the linters; print one table; fail if anything failed.
 
     python workflow/scripts/run_tests.py            # everything
-    python workflow/scripts/run_tests.py lint       # one of: slurm workflow jittor torch project parity lint
+    python workflow/scripts/run_tests.py lint       # one of: slurm workflow jittor torch export project parity lint
 
 A suite that fails does not keep the others from running. Two suites run side by side, with one thread each: most of
 what they do keeps one core busy. Jittor compiles for one process at a time, so the order keeps suites apart that
@@ -23,7 +23,8 @@ SUITES = {  # name: [(environment, arguments of its python)]; all of them are ru
     "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "jittor": [("jittor", [*PYTEST, "tests/jittor_impl", "tests/contract"])],
-    "torch": [("torch", [*PYTEST, "tests/torch_impl", "tests/contract"])],
+    "torch": [("torch", [*PYTEST, "--ignore=tests/torch_impl/export", "tests/torch_impl", "tests/contract"])],
+    "export": [("export", [*PYTEST, "tests/torch_impl/export", "tests/examples"])],
     "project": [
         (
             "workflow",
