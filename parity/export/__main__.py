@@ -19,7 +19,7 @@ from parity.errors import UserError
 from parity.export.session import Session
 from parity.files import write_json, write_text
 from parity.framework import Batch
-from parity.train import engine
+from parity.train import loaders, validate
 
 
 def main(given: list[str] | None = None) -> int:
@@ -47,14 +47,14 @@ def answer(args: argparse.Namespace) -> None:
     write_npz(args.out / "raw.npz", {f"output/{name}": array for name, array in in_parts(raw, batch).items()})
     session = Session(args.detections, run.threads)
     write_json(args.out / "metadata.json", session.metadata)
-    data = engine.val_loader(run.but(workers=0), cache_bytes=0)
+    data = loaders.val_loader(run.but(workers=0), cache_bytes=0)
     results, lines = [], []
     for image in data.eval_batches(1):
         begin = time.perf_counter()
         found = session.predict(image)
         seconds = {"forward": round(time.perf_counter() - begin, 6), "postprocess": 0.0}
         lines.append(json.dumps({"image_id": int(image.image_ids[0]), **seconds}) + "\n")
-        results += engine.coco_results(found, image, data.dataset, run.evaluate)
+        results += validate.coco_results(found, image, data.dataset, run.evaluate)
     write_json(args.out / "detections.json", results, indent=None)
     write_text(args.out / "detections.timing.jsonl", "".join(lines))
 

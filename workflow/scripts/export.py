@@ -31,7 +31,7 @@ from parity.detect.model import Detector, of_run, of_weights
 from parity.errors import UserError
 from parity.export import check, contract
 from parity.files import write_json, write_text
-from parity.train.engine import val_loader
+from parity.train.loaders import val_loader
 
 BATCH = 8  # images whose raw tensors are compared
 AUTO, YES, NO = "auto", "1", "0"  # of --check: where images are known; always; never
