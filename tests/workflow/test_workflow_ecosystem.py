@@ -64,7 +64,8 @@ def test_the_report_of_snakemake_has_every_figure_and_table_with_caption_and_lab
 
 
 def test_every_rule_has_a_message_a_log_and_where_it_does_work_a_benchmark():
-    quick = {"run_config", "cross_config", "align_config", "profile_config", "reproduce_config", "collect", "gate"}
+    quick = {"run_config", "cross_config", "align_config", "profile_config", "reproduce_config", "steps_config"}
+    quick |= {"stock_config", "collect", "gate"}
     inherit = {"probe_other", "train_unaveraged"}  # and say only what they make
     for name, text in rules_of(ROOT).items():
         if name in inherit or name.endswith("_job"):  # no job is made of the latter

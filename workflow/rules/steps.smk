@@ -55,6 +55,8 @@ use rule script_job as whole_run with:
         f"{RUN}/steps/whole_run.json",
     log:
         f"{RUN}/steps/whole_run.log",
+    benchmark:
+        f"{RUN}/steps/whole_run.benchmark.tsv"
     resources:
         mem_mb=memory(2000),
     params:
