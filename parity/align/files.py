@@ -16,6 +16,7 @@ from parity.files import read_json
 NUDGED = ("nudged", "nudged2", "nudged3")  # gradients again, each after another change of last bits
 STEPS = ("steps.json", "anchors.npz", "nudged_anchors.npz")  # what the verb `steps` writes
 TRAIN = "train/"  # before the names of what the referee computed in training mode
+SMALL = 1024  # bytes
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
 SCORES = "decoder.enc_score_head"  # module of RT-DETR whose largest class logit ranks the positions of queries
 
@@ -52,7 +53,10 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """An npz of `save_arrays`, read array by array. Raises UserError for a file that is none."""
+    """An npz of `save_arrays`, read array by array. Raises UserError for a file that is none.
+
+    Small arrays are kept once they were read: there are ten thousands of sketches, and each is asked for several times.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -62,9 +66,19 @@ class Arrays(Mapping[str, np.ndarray]):
             self.aliases = {n.removeprefix(ALIAS): str(self.npz[n]) for n in self.npz.files if n.startswith(ALIAS)}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
             raise UserError(f"{path}: cannot be read as npz: {error}") from error
+        self.known, self.kept = set(self.names), {}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.npz[self.aliases.get(name, name)]
+        if name in self.kept:
+            return self.kept[name]
+        array = self.npz[self.aliases.get(name, name)]
+        if array.nbytes <= SMALL:
+            array.flags.writeable = False  # whoever asks for it again gets the same array
+            self.kept[name] = array
+        return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.known  # Mapping's own would read the array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

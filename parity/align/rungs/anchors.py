@@ -49,6 +49,7 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
             rung.problem(f"step {step}: {first.framework} does not repeat its own loss from the weights it had")
     _losses(rung, first, second, shared)
     own = first.nudged_anchors
+    floors = {step: _floor(first.anchors, step) for step in shared}
     for kind, quantity in (("grad", "anchor gradient"), ("update", "anchor update")):
         differences = sketches(first.anchors, second.anchors, shared, kind)
         drift = sketches(first.anchors, own, shared, kind) if own is not None else {}
@@ -64,7 +65,8 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
                 moved = [float(np.median(drift[name]))] if name in drift else []
                 where = f"{kind} of {name}, median over the anchors"
             else:
-                moved = [worst[step] for step in worst if _above_floor(first.anchors, step, name)]
+                sizes = {step: np.linalg.norm(first.anchors.get(f"{step}/grad/{name}", 0.0)) for step in worst}
+                moved = [worst[step] for step, size in sizes.items() if size > floors[step]]
                 where = f"{kind} of {name}, median over {len(values)} of {len(shared)} anchors"
             limit = TOLERANCES[quantity].widened(moved).limit
             limit += _rounding(first.anchors, shared, name) if kind == "update" else 0.0
@@ -136,11 +138,6 @@ def _floor(arrays: Mapping[str, np.ndarray], step: int) -> float:
     """Norm of a gradient's sketch up to which it is zero on paper."""
     norms = [float(np.linalg.norm(arrays[key])) for key in arrays.under(f"{step}/grad/").values()]
     return TOLERANCES["zero gradient"].limit * max(norms, default=0.0)
-
-
-def _above_floor(arrays: Mapping[str, np.ndarray], step: int, name: str) -> bool:
-    key = f"{step}/grad/{name}"
-    return key in arrays and float(np.linalg.norm(arrays[key])) > _floor(arrays, step)
 
 
 def _rounding(arrays: Mapping[str, np.ndarray], steps: list[int], name: str) -> float:
