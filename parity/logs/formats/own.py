@@ -57,7 +57,7 @@ class Reader:
         if rate is not None:
             values["lr"] = rate
         if "step" in seconds:
-            values["time"] = seconds["step"] + seconds.get("data", 0.0)
+            values["time"] = seconds["step"]  # waiting for data included
         if "data" in seconds:
             values["data_time"] = seconds["data"]
         if (norm := real(record.get("grad_norm"))) is not None:
