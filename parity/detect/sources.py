@@ -98,7 +98,7 @@ def opencv(source: str) -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"{source}: videos and cameras are read with OpenCV, which is not installed in this environment"
-            " (pip install opencv-python-headless)"
+            " (pip install opencv-python-headless==4.11.0.86)"
         ) from error
     return cv2
 
