@@ -13,6 +13,7 @@ from parity.data.loader import Loader
 from parity.framework import Batch, Framework, Group
 from parity.train.prepare import prepare_training
 from parity.train.schedule import ema_decay
+from parity.weights.last_bits import nudge
 
 COUNTER = "num_batches_tracked"
 DECAY_RATE = 100.0  # the largest rate of the step that shows weight decay: 100 x 1e-4 is a percent of a parameter
@@ -199,14 +200,8 @@ def record_decay(
 
 
 def last_bits(seed: int) -> Callable[[State], State]:
-    """A change that moves every floating value to the next one that its type can hold, up or down at random."""
+    """A change that moves every floating value that is not zero to the next float, up or down at random.
 
-    def change(state: State) -> State:
-        rng = np.random.default_rng(seed)
-        towards = (-np.inf, np.inf)
-        return {
-            name: np.nextafter(a, np.asarray(rng.choice(towards, a.shape), a.dtype)) if a.dtype.kind == "f" else a
-            for name, a in state.items()
-        }
-
-    return change
+    It depends on the names, not on their order: a file of weights is read in another order by every process.
+    """
+    return lambda state: nudge(state, "nonzeros", seed)

@@ -11,6 +11,7 @@ Values keep their bits and their type. bfloat16, which NumPy lacks, is carried a
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         except safetensors.SafetensorError as error:
             raise Refused(f"is damaged or not a safetensors file ({error})") from error
         arrays = {}
-        for name, entry in entries:
+        for name, entry in sorted(entries, key=itemgetter(0)):  # they come in another order in every process
             code = entry["dtype"]
             dtype = BFLOAT16 if code == "BF16" else np.dtype(SAFETENSORS[code]) if code in SAFETENSORS else None
             if dtype is None:

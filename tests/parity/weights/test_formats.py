@@ -291,3 +291,10 @@ def test_one_array_under_many_names_does_not_grow_without_end(tmp_path):
 def test_a_reader_for_pth_may_be_passed_in(tmp_path):
     (tmp_path / "w.pth").write_bytes(b"anything")
     assert formats.load(tmp_path / "w.pth", pth_reader=lambda path: {"model": {"a": B}}).arrays["a"] is B
+
+
+def test_a_file_gives_its_names_in_one_order(tmp_path):
+    """The library gives them in another order in every process."""
+    arrays = {f"layer{i * 7 % 40}.weight": np.float32([i]) for i in range(40)}
+    formats.write(tmp_path / "w.safetensors", arrays)
+    assert list(formats.read(tmp_path / "w.safetensors")) == sorted(arrays)
