@@ -37,6 +37,7 @@ include: "workflow/rules/figures.smk"  # what is compared, and its figures
 include: "workflow/rules/report.smk"  # tables, report.md, report.html
 include: "workflow/rules/summary.smk"  # the models side by side
 include: "workflow/rules/reproduce.smk"  # released weights on val2017
+include: "workflow/rules/lost.smk"  # a warning where files of finished jobs are gone
 
 
 # A moment's work, done where Snakemake runs: on a cluster it is not worth a place in the queue.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -329,6 +329,7 @@ def test_an_interrupted_run_continues_and_a_finished_one_starts_afresh(project):
     assert resumed(metrics) == [False]
 
 
+PROBES = {"probe": "torch", "probe_other": "jittor"}  # rule: its framework
 FED = {"eval.npz", "states.npz", "anchor_states.npz", "final.safetensors"}  # what the second probe opens of the first's
 OPENED = {
     "probe.json",
@@ -358,10 +359,6 @@ def test_a_probe_declares_what_others_open(empty_project):
     assert alone == first - {"anchors.npz", "final.npz", "anchor_states.npz", "final.safetensors", "nudged_anchors.npz"}
 
 
-PROBED = {"probe_other": 1, **LADDER, "probe_stock": 1, "align_stock": 1}  # what depends on the first probe
-TAKEN = {"take_steps": 2, "whole_run": 1}
-
-
 @contextmanager
 def deleted(file: Path):
     """A file is gone as long as the block lasts."""
@@ -373,28 +370,38 @@ def deleted(file: Path):
         kept.rename(file)
 
 
-@pytest.mark.parametrize(
-    ("place", "reader", "made_again"),
-    [
-        ("alignment/*/torch/final.safetensors", "probe_other", {**PROBED, "probe": 1}),
-        ("alignment/*/torch/referee.npz", "align", {**PROBED, "probe": 1}),
-        ("alignment/*/jittor/anchors.npz", "align", {"probe_other": 1, **LADDER}),
-        (
-            "runs/torch/*/ema.safetensors",
-            "cross_predict",
-            {"train": 1, **TAKEN, "cross_predict": 4, "cross_evaluate": 4},
-        ),
-        ("runs/jittor/*/detections.json", "collect", {"train": 1, "cross_predict": 2, "cross_evaluate": 2}),
-    ],
-)
-def test_a_deleted_file_is_noticed_and_made_again_for_what_reads_it(done_project, place, reader, made_again):
-    (file,) = (done_project.folder / "results/rtdetr").glob(place)
-    name = str(file.relative_to(done_project.folder))
-    with deleted(file):
-        assert f"{name}: is missing beside other files" in done_project.snakemake("-n").stdout
-        assert set(done_project.jobs(name)) <= {"probe", "probe_other", "train"} and done_project.jobs(name)
-        assert done_project.jobs("results/rtdetr/report.md", "--forcerun", reader) == made_again | REPORT
-    assert "is gone" not in done_project.snakemake("-n").stdout
+def test_deleted_files_are_noticed_and_made_again_for_what_reads_them(done_project):
+    """Every file that a job leaves for another one, all of them gone at once."""
+    folder = done_project.folder / "results/rtdetr"
+    probes = {framework: declared(done_project, rule) for rule, framework in PROBES.items()}
+    places = [f"alignment/*/{framework}/{name}" for framework, names in probes.items() for name in names]
+    places += [f"alignment/*/{setting}.run.yaml" for setting in (*probes, "jittor-stock")]
+    places += [f"alignment/*/jittor-stock/{name}" for name in declared(done_project, "probe_stock")]
+    places += [f"weights/*-s0/{name}" for name in ("init.safetensors", "init.pkl", "conversion.json")]
+    places += ["alignment/gate.txt", "profile/*/*.[1-4].json"]
+    places += [f"runs/torch/*/steps/{framework}.run.yaml" for framework in probes]
+    places += [f"runs/torch/*/steps/{other}/{name}" for other in probes for name in declared(done_project, "take_steps")]
+    trained = ("run.yaml", "last.safetensors", "ema.safetensors", "states.npz", "coco.json", "detections.json")
+    twice = [f"runs/*/*/{name}" for name in trained]  # two runs
+    fourfold = [f"runs/*/*/cross/*/{name}" for name in ("run.yaml", "detections.json")]  # in two frameworks each
+    files = [file for place in (*places, *twice, *fourfold) for file in folder.glob(place)]
+    files += (done_project.folder / "results/data").glob("*/manifest.json")  # two datasets
+    measured = 11  # twelve measurements; their place is counted once already
+    assert len(files) == len(places) + measured + 2 * len(twice) + 4 * len(fourfold) + 2
+    names = [str(file.relative_to(done_project.folder)) for file in files]
+    with ExitStack() as stack:
+        for file in files:
+            stack.enter_context(deleted(file))
+        said = done_project.snakemake("-n").stdout
+        assert [name for name in names if f"{name}: is missing" not in said] == []
+        makers = {"dataset", "cross_dataset", "weights", "convert", *PROBES, "gate", "train", *STEPS, *STOCK}
+        makers |= {"align_config", "run_config", "cross_config", "cross_predict", "profile"}
+        assert set(done_project.jobs(*names)) >= makers - {"whole_run", "align_stock"}
+        readers = ("align", "align_stock", "whole_run", "cross_evaluate", "collect")
+        again = done_project.jobs("results/rtdetr/report.md", "--forcerun", *readers)
+        expected = {**CROSS, **LADDER, **STEPS, "probe": 1, "probe_other": 1, "probe_stock": 1, "train": 2}
+        assert again | expected == again
+    assert "is missing" not in done_project.snakemake("-n").stdout
 
 
 def test_averaged_weights_come_back_and_where_there_are_none_none_are_asked_for(project, tmp_path):

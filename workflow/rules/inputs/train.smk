@@ -1,4 +1,4 @@
-# What the rules of train.smk are given, and a warning where files of a finished job are gone.
+# What the rules of train.smk are given.
 
 
 def own_run(wildcards):
@@ -40,28 +40,3 @@ def train_requirements(wildcards):
     if framework == "jittor":
         needs["conversion"] = f"{folder}/conversion.json"
     return needs
-
-
-def trained_files(model, framework, seed):
-    """The files that the training of a run makes."""
-    names = [Path(file).name for file in TRAINED.values()] + (["ema.safetensors"] if averaged(model) else [])
-    return [f"{run_dir(model, framework, seed)}/{name}" for name in names]
-
-
-def lost():
-    """Files that are missing while others of the same job are there: deleted, or the job is at work or was cut short."""
-    jobs = []
-    for model in models.model_names():
-        if os.path.isdir(f"{RESULTS}/{model}") and averaged(model) is not None:
-            jobs += [probe_files(model, framework) for framework in FRAMEWORKS]
-            jobs += [trained_files(model, framework, seed) for framework in FRAMEWORKS for seed in config["seeds"]]
-    gone = [[file for file in files if not os.path.exists(file)] for files in jobs]
-    return sorted(file for files, missing in zip(jobs, gone) if len(missing) < len(files) for file in missing)
-
-
-if workflow.is_main_process:
-    # Snakemake makes a file again when a job that reads it has to run. It says nothing where all those are finished.
-    for file in lost():
-        logger.warning(
-            f"{file}: is missing beside other files of its job (deleted, or cut short); made again when a job reads it."
-        )
