@@ -65,8 +65,8 @@ def record_steps(
     answer in training; of step k after it the losses, matches and picked queries, under `batch<k>/`. Of step k, under
     `step<k>/`: `grad/<name>`, the framework's own; `delta/<name>`, the change of a parameter; `moment/<name>/<slot>`;
     `buffer/<name>`, counted batches included; `ema/<name>`, the change of the average; `keep`, its decay; and the norms
-    of parameters and average before. Then `step_total`, `step_grad_norm` and `step_clip` [K]. The framework is left as
-    it is after the last step.
+    of parameters, moments and average before. Then `step_total`, `step_grad_norm` and `step_clip` [K]. The framework is
+    left as it is after the last step.
     """
     train = settings.train
     framework.load_state(start)
@@ -77,6 +77,7 @@ def record_steps(
     arrays: State = {}
     numbers: dict[str, list[float]] = {"step_total": [], "step_grad_norm": [], "step_clip": []}
     for k, step in enumerate(steps):
+        moments: State = {}  # none yet
         if k:
             moments = framework.optimizer_state() if reference is None else reference[0].part(f"{k}/moments/")
             moments["step"] = np.array([step.number - 1], np.int64)
@@ -101,8 +102,9 @@ def record_steps(
         after = framework.state()
         arrays |= _changes(f"step{k}/delta", before, after, parameters)
         arrays |= {f"step{k}/buffer/{name}": after[name] for name, kind in kinds.items() if kind == "buffer"}
-        moments = framework.optimizer_state().items()
-        arrays |= {f"step{k}/moment/{name}": value for name, value in moments if not name.endswith("step")}
+        taken = {n: value for n, value in framework.optimizer_state().items() if not n.endswith("step")}
+        arrays |= {f"step{k}/moment/{name}": value for name, value in taken.items()}
+        arrays[f"step{k}/moment_norms"] = _norms([moments.get(name, np.zeros(1)) for name in taken])
         if train.ema:
             arrays[f"step{k}/keep"] = np.float64(ema_decay(train.ema, step.number))
             framework.update_ema(float(arrays[f"step{k}/keep"]))
@@ -173,8 +175,11 @@ def compared_in_float64(name: str, k: int) -> bool:
 def _changes(prefix: str, before: State, after: State, names: list[str]) -> State:
     """after - before of every tensor, and `<prefix>_norms`, the norms before, in the same order."""
     arrays = {f"{prefix}/{n}": after[n].astype(np.float64) - before[n] for n in names}
-    norms = [np.linalg.norm(np.asarray(before[n], np.float64).ravel()) for n in names]
-    return arrays | {f"{prefix}_norms": np.array(norms, np.float64)}
+    return arrays | {f"{prefix}_norms": _norms([before[n] for n in names])}
+
+
+def _norms(arrays: list[np.ndarray]) -> np.ndarray:
+    return np.array([np.linalg.norm(np.asarray(array, np.float64).ravel()) for array in arrays], np.float64)
 
 
 def record_decay(

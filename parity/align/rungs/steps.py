@@ -19,8 +19,8 @@ def steps(first: Probe, second: Probe) -> Rung:
 
     After them parameters, moments and average have to agree to rounding: no kink of a gradient can excuse a difference.
     Norm and clipping factor have to be what float64 gives. The change of a parameter is what is compared; a float32
-    keeps it to one rounding of the parameter, which is added to the tolerance. One more step has gradients of zero and
-    a large rate: it shows weight decay, which is smaller than rounding in a usual step.
+    keeps it to one rounding of the parameter, which is added to the tolerance; so with moments. One more step has
+    gradients of zero and a large rate: it shows weight decay, which is smaller than rounding in a usual step.
     """
     count = first.about["settings"]["steps"]
     rung = Rung(7, f"{count} optimiser steps")
@@ -97,11 +97,19 @@ def _changes(first: Probe, second: Probe, prefix: str) -> Iterator[tuple[Differe
 
 
 def _moments(first: Probe, second: Probe, prefix: str) -> Iterator[tuple[Difference, Tolerance]]:
-    """The square of a gradient that is zero on paper may be below SMALLEST: one framework adds it, the other zero."""
+    """A moment is a sum of what it was before and of the gradient. Where they nearly cancel, their rounding stays: one
+    rounding of the moment before is added to the tolerance.
+
+    The square of a gradient that is zero on paper may be below SMALLEST: one framework adds it, the other zero.
+    """
+    norms = dict(zip(first.train.under(f"{prefix}/"), first.train.get(f"{prefix}_norms", ()), strict=False))
     for name, a, b in _pairs(first, second, prefix):
         if a.shape == b.shape:
             b = np.where(np.abs(b.astype(np.float64) - a) <= SMALLEST, a, b)
-        yield compare(name, a, b, TOLERANCES["moment"]), TOLERANCES["moment"]
+        base, size = TOLERANCES["moment"], _norm(a)
+        added = ROUNDING * norms.get(name, 0.0) / size if size else 0.0
+        tolerance = Tolerance(base.limit + added, base.reason, peak=base.peak + added)
+        yield compare(name, a, b, tolerance), tolerance
 
 
 def _statistics(first: Probe, second: Probe, k: int) -> Iterator[tuple[Difference, Tolerance]]:

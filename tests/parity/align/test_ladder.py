@@ -260,3 +260,21 @@ def test_moments_may_differ_by_what_a_float32_cannot_keep(tmp_path, size, verdic
 
     rung = judged(tmp_path, {"train": moment(1)}, train=moment(1 + 2e-5))["rungs"][7]
     assert rung["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "off", "verdict"), [(0.0, 1.2e-11, "fail"), (1.5e-4, 1.2e-11, "pass"), (1.5e-4, 1e-9, "fail")]
+)
+def test_a_moment_whose_terms_cancel_may_differ_by_their_rounding(tmp_path, before, off, verdict):
+    """A scale of one element: 0.9 times the moment before and a tenth of the gradient left 8e-6 of 1.5e-4."""
+
+    def moment(value):
+        def change(arrays):
+            for k in range(STEPS):
+                arrays[f"step{k}/moment/stem.weight/exp_avg"] = np.array([value])
+                arrays[f"step{k}/moment_norms"] = np.array([before])
+
+        return change
+
+    rung = judged(tmp_path, {"train": moment(8.1e-6)}, train=moment(8.1e-6 + off))["rungs"][7]
+    assert rung["verdict"] == verdict
