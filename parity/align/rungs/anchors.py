@@ -31,9 +31,11 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
     what rounding does at that parameter: one unit's kink at one step is no mistake. A gradient that is zero on paper at
     most anchors has too few values for a median to leave a kink out. It is held against the largest drift of any
-    parameter at the same anchors. A float32 keeps an update to one rounding of the parameter; that is added, as in rung
-    7: at the small rates of fine-tuning it is some percent of the update. Losses have no kinks that jump, so every one
-    of them counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
+    parameter at the same anchors. Where the kink is the first framework's own, its run with other last bits stands
+    beside the second framework; the nearer of the two runs is what the second one is compared with. A float32 keeps an
+    update to one rounding of the parameter; that is added, as in rung 7: at the small rates of fine-tuning it is some
+    percent of the update. Losses have no kinks that jump, so every one of them counts. Last, the frameworks must not
+    lean to one side: the signed mean differences are told.
     """
     found: dict[str, list[float]] = {key: [] for key in CURVES}
     if first.anchors is None or second.anchors is None:
@@ -51,7 +53,7 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     own = first.nudged_anchors
     floors = {step: _floor(first.anchors, step) for step in shared}
     for kind, quantity in (("grad", "anchor gradient"), ("update", "anchor update")):
-        differences = sketches(first.anchors, second.anchors, shared, kind)
+        differences = sketches(first.anchors, second.anchors, shared, kind, own)
         drift = sketches(first.anchors, own, shared, kind) if own is not None else {}
         expected = {n for p in (first, second) for step in shared for n in p.anchors.under(f"{step}/{kind}/")}
         zero = {name for name in expected if name not in differences}
@@ -72,7 +74,7 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
             limit += _rounding(first.anchors, shared, name) if kind == "update" else 0.0
             rung.number(float(np.median(values)), limit, "relative L2", where)
         for step in shared:
-            at = sketches(first.anchors, second.anchors, [step], kind)
+            at = sketches(first.anchors, second.anchors, [step], kind, own)
             found[CURVE_OF[kind]].append(float(np.median([v[0] for v in at.values()])) if at else 0.0)
     found["steps"] = shared
     found["relative_difference"] = [
@@ -153,9 +155,16 @@ def _largest(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], 
 
 
 def sketches(
-    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], steps: list[int], kind: str
+    first: Mapping[str, np.ndarray],
+    second: Mapping[str, np.ndarray],
+    steps: list[int],
+    kind: str,
+    again: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[float]]:
-    """Relative differences of the sketches, by parameter. What is zero on paper in both is left out."""
+    """Relative differences of the sketches, by parameter. What is zero on paper in both is left out.
+
+    With `again`, another run of the first side, the difference from the nearer run counts.
+    """
     found: dict[str, list[float]] = {}
     for step in steps:
         names = first.under(f"{step}/grad/")
@@ -164,11 +173,16 @@ def sketches(
             key = f"{step}/{kind}/{name}"
             if size <= floor or key not in second:
                 continue
-            a, b = first[key], second[key]
-            if a.shape == b.shape:
-                difference, whole = float(np.linalg.norm(b - a)), float(np.linalg.norm(a))
-                found.setdefault(name, []).append(0.0 if difference == 0 else difference / whole if whole else np.inf)
+            runs = [first[key], *([again[key]] if again is not None and key in again else [])]
+            apart = [_apart(run, second[key]) for run in runs if run.shape == second[key].shape]
+            if apart:
+                found.setdefault(name, []).append(min(apart))
     return found
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    difference, whole = float(np.linalg.norm(b - a)), float(np.linalg.norm(a))
+    return 0.0 if difference == 0 else difference / whole if whole else np.inf
 
 
 def lean(values: list[float]) -> dict[str, Any] | None:

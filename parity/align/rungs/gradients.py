@@ -1,6 +1,6 @@
 """Rung 6: the gradient of every parameter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,8 @@ class Batches:
     found   the differences of every parameter, one for each batch on which its gradient is not zero on paper
     zero    parameters whose gradient is zero but for rounding on some batch, in both runs
     alone   parameters that have a gradient in one run only, in words
-    kinked  elements that differ by more than "kink", relative to their tensor's root mean square or themselves
+    kinked  elements that differ from every run of the first by more than "kink", relative to their tensor's root mean
+            square or themselves
     size    elements that were compared
     """
 
@@ -37,11 +38,15 @@ def gradients(first: Probe, second: Probe) -> Rung:
     and most batches have none near a given parameter, whereas a mistake shows on most batches. So the median over the
     batches decides, for every parameter by itself: by the base tolerance, or a few times the median by which rounding
     moves the first framework from itself *at that parameter*. The share of elements that a kink may move is limited.
+
+    The kink may be the first framework's: then its float64 and its runs with other last bits stand beside the second
+    framework. So an element counts as moved by the second one only if it differs from all of these runs, as a mistake
+    does.
     """
     rung = Rung(6, "gradients")
     count = first.about["settings"]["steps"]
     own = [compare_batches(first.train, again, count) for again in first.again]
-    both = compare_batches(first.train, second.train, count, (first.framework, second.framework))
+    both = compare_batches(first.train, second.train, count, (first.framework, second.framework), first.again)
     for problem in both.alone:
         rung.problem(problem)
     base = TOLERANCES["gradient"]
@@ -92,8 +97,12 @@ def compare_batches(
     second: Mapping[str, np.ndarray],
     count: int,
     frameworks: tuple[str, str] = ("the first", "the second"),
+    again: Sequence[Mapping[str, np.ndarray]] = (),
 ) -> Batches:
-    """Compare the gradients `step<k>/grad/<name>` of `count` batches."""
+    """Compare the gradients `step<k>/grad/<name>` of `count` batches.
+
+    With `again`, more runs of the first side, an element counts as kinked only if it differs from all of them too.
+    """
     result, kink = Batches({}, set(), []), TOLERANCES["kink"].limit
     for k in range(count):
         sides = [side.part(f"step{k}/grad/") for side in (first, second)]
@@ -107,13 +116,23 @@ def compare_batches(
         for name, a in sides[0].items():
             if name in zero or name not in sides[1]:
                 continue
-            result.found.setdefault(name, []).append(compare(name, a, sides[1][name], TOLERANCES["gradient"]))
-            if a.shape == sides[1][name].shape:
-                a, b = a.astype(np.float64), sides[1][name].astype(np.float64)
-                usual = np.sqrt(np.mean(np.square(a))) if a.size else 0.0
-                result.kinked += int((np.abs(b - a) > kink * np.maximum(np.abs(a), usual)).sum())
-                result.size += a.size
+            b, key = sides[1][name], f"step{k}/grad/{name}"
+            result.found.setdefault(name, []).append(compare(name, a, b, TOLERANCES["gradient"]))
+            moved = _moved(a, b, kink)
+            for run in again if moved.any() else ():
+                moved &= _moved(run[key], b, kink) if key in run else True
+            result.kinked += int(moved.sum())
+            result.size += a.size if a.shape == b.shape else 0
     return result
+
+
+def _moved(a: np.ndarray, b: np.ndarray, kink: float) -> np.ndarray:
+    """Which elements differ by more than `kink`, as booleans; none where the shapes differ, which is told elsewhere."""
+    if a.shape != b.shape:
+        return np.zeros(a.shape, bool)
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    usual = np.sqrt(np.mean(np.square(a))) if a.size else 0.0
+    return np.abs(b - a) > kink * np.maximum(np.abs(a), usual)
 
 
 def middle(differences: list[Difference], tolerance: Tolerance = TOLERANCES["gradient"]) -> Difference:

@@ -64,6 +64,31 @@ def test_a_parameter_may_differ_as_far_as_rounding_moves_it(tmp_path):
     assert climb(Probe(a), Probe(b))["rungs"][9]["verdict"] == "pass"
 
 
+def moved_at(factor: float, *steps: int):
+    """The gradient's sketch multiplied at these anchors."""
+    return lambda arrays: [scale(f"{step}/grad/stem.weight", factor)(arrays) for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("factor", "anchors", "verdict"),
+    [
+        (1.01, (), "pass"),
+        (1.01, (1,), "pass"),
+        (1.01, (1, 3), "fail"),
+        (0.99, (1, 3), "fail"),
+        (0.99, (1, 2), "fail"),  # at the first framework's kink, but near neither of its runs
+    ],
+)
+def test_a_kink_of_the_first_framework_is_not_held_against_the_second(tmp_path, factor, anchors, verdict):
+    """Seen for real: the first run alone at three anchors of seven, the second at one, and a median of them failed."""
+    a = probe(tmp_path / "a", "one", anchors=moved_at(1.01, 2))
+    b = probe(tmp_path / "b", "two", True, anchors=moved_at(factor, *anchors))
+    again = dict(Probe(a).anchors)
+    moved_at(1 / 1.01, 2)(again)  # with other last bits there is no kink
+    save_arrays(a / "nudged_anchors.npz", again)
+    assert climb(Probe(a), Probe(b))["rungs"][9]["verdict"] == verdict
+
+
 @pytest.mark.parametrize(("weight", "verdict"), [(5e3, "fail"), (5e5, "pass")])
 def test_an_update_may_differ_by_one_rounding_of_the_parameter(tmp_path, weight, verdict):
     """At the rates of fine-tuning an update is so small that the parameter's last bit is percents of it."""

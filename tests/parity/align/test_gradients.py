@@ -93,3 +93,21 @@ def test_steps_ten_times_as_long_on_some_batches_fail_even_where_gradients_have_
 def test_a_parameter_without_gradient_on_one_side_is_named(tmp_path):
     rung = judged(tmp_path, train=wide())["rungs"][6]
     assert rung["verdict"] == "fail" and "wide.weight: has a gradient in two only" in rung["where"]
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "second", "verdict"),
+    [
+        (1.05, 1, 1, "pass"),  # the first framework is at a kink, as its run with other last bits shows: seen for real
+        (1, 1.05, 1, "pass"),
+        (1.05, 1, 1.05, "pass"),
+        (1, 1.05, 0.95, "fail"),  # near neither
+        (1.05, 1, 0.95, "fail"),
+    ],
+)
+def test_a_kink_of_the_first_framework_is_no_share_of_the_second(tmp_path, first, again, second, verdict):
+    """On two of five batches two thirds of all elements are moved, in one run only."""
+    sides = {"train": wide((0, 3), first), "nudged": wide((0, 3), again)}
+    rung = judged(tmp_path, sides, train=wide((0, 3), second))["rungs"][6]
+    assert rung["verdict"] == verdict, rung["where"]
+    assert (rung["details"]["kinked_share"] > 0.02) == (verdict == "fail")
