@@ -43,8 +43,12 @@ def draw(
         label = str(names.get(entry["category_id"], entry["category_id"]))
         label += f" {entry['score']:.2f}" if "score" in entry else ""
         _label(canvas, (x, y), label, shade, font, picture.size)
-    if title:
-        _label(canvas, (0, picture.size[1]), title, (32, 32, 32), font, picture.size)
+    return titled(picture, title, font) if title else picture
+
+
+def titled(picture: Image.Image, title: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """The same picture, with `title` written at its lower left corner."""
+    _label(ImageDraw.Draw(picture), (0, picture.height), title, (32, 32, 32), font, picture.size)
     return picture
 
 

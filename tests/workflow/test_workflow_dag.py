@@ -380,7 +380,8 @@ def test_deleted_files_are_noticed_and_made_again_for_what_reads_them(done_proje
     places += [f"weights/*-s0/{name}" for name in ("init.safetensors", "init.pkl", "conversion.json")]
     places += ["alignment/gate.txt", "profile/*/*.[1-4].json"]
     places += [f"runs/torch/*/steps/{framework}.run.yaml" for framework in probes]
-    places += [f"runs/torch/*/steps/{other}/{name}" for other in probes for name in declared(done_project, "take_steps")]
+    steps = declared(done_project, "take_steps")
+    places += [f"runs/torch/*/steps/{framework}/{name}" for framework in probes for name in steps]
     trained = ("run.yaml", "last.safetensors", "ema.safetensors", "states.npz", "coco.json", "detections.json")
     twice = [f"runs/*/*/{name}" for name in trained]  # two runs
     fourfold = [f"runs/*/*/cross/*/{name}" for name in ("run.yaml", "detections.json")]  # in two frameworks each

@@ -14,11 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np
 from make_venv import ROOT, venv_path
 from PIL import Image
 
 from parity.compare.agreement import agreement
-from parity.draw.boxes import beside
+from parity.draw import boxes, fonts
 from parity.errors import UserError
 from parity.files import atomic, read_json, write_json
 
@@ -43,9 +44,13 @@ def side_by_side(out: Path, first: str, second: str) -> str:
     for file in both:
         if drawn[first][file] is None:  # a frame of a video
             continue
-        pictures = [Image.open(drawn[name][file]) for name in (first, second)]
+        pictures = []
+        for name in (first, second):
+            picture = Image.open(drawn[name][file]).convert("RGB")
+            font, _ = fonts.font_for([name], boxes.text_size(np.asarray(picture)))
+            pictures.append(boxes.titled(picture, name, font))
         with atomic(out / Path(drawn[first][file]).name) as temporary:
-            beside(pictures).save(temporary, format="PNG")
+            boxes.beside(pictures).save(temporary, format="PNG")
     differs = agreement(found[first], found[second], len(both))
     write_json(out / "detections.json", found[first], indent=None)
     write_json(out / "difference.json", {"first": first, "second": second, **vars(differs)})
