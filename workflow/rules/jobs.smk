@@ -22,7 +22,7 @@ rule script_job:
 
 
 rule framework_job:
-    """One verb of a framework, with a configuration and weights. No job is made of this rule itself."""
+    """One verb of a framework, with a configuration and what it starts from. No job is made of this rule itself."""
     log:
         f"{RESULTS}/framework_job.log",
     conda:
@@ -34,11 +34,12 @@ rule framework_job:
         job=lambda w: job(runs_in(w)),
         framework=lambda w: runs_in(w),
         threads=config["threads"],
+        start=lambda w, input: ["--weights", input.weights],
         options=[],
         files=lambda w, output: ["--out", output[0]],
     message:
         "Running {params.verb} in {params.framework}."
     shell:
         "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {params.framework}_impl {params.verb} --config {input.config:q} --weights {input.weights:q}"
-        " {params.options:q} {params.files:q}"
+        " -m {params.framework}_impl {params.verb} --config {input.config:q}"
+        " {params.start:q} {params.options:q} {params.files:q}"

@@ -16,7 +16,7 @@ use rule align_config as steps_config with:
         "Writing the configuration for {wildcards.other} to take steps of a run of {wildcards.framework}."
 
 
-rule take_steps:
+use rule framework_job as take_steps with:
     input:
         states=f"{RUN}/states.npz",
         manifest=f"{DATASET}/manifest.json",
@@ -28,22 +28,13 @@ rule take_steps:
         f"{RUN}/steps/{{other}}.log",
     benchmark:
         f"{RUN}/steps/{{other}}.benchmark.tsv"
-    conda:
-        "../../envs/{other}.yaml"
-    threads: config["threads"]
-    resources:
-        **on_card(6000),
     params:
-        job=lambda w: job(w.other),
-        folder=lambda w, output: os.path.dirname(output[0]),
-        nudge=lambda w: "--nudge" if w.other == w.framework else "",
-        threads=config["threads"],
+        verb="steps",
+        start=lambda w, input: ["--states", input.states],
+        options=lambda w: ["--nudge"] if w.other == w.framework else [],
+        files=lambda w, output: ["--out", os.path.dirname(output[0])],
     message:
         "Taking steps in {wildcards.other} that {wildcards.framework} took, spread over its run {wildcards.run}."
-    shell:
-        "{params.job} --device {resources.device} --threads {params.threads} {log:q}"
-        " -m {wildcards.other}_impl steps --config {input.config:q} --states {input.states:q}"
-        " --out {params.folder:q} {params.nudge}"
 
 
 use rule script_job as whole_run with:
