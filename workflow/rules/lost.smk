@@ -26,7 +26,11 @@ def belonging(model):
         pairs.append(([stock_ladder(model)], [*files, f"{alignment_dir(model)}/jittor-stock.run.yaml"]))
     if whole_run(model):
         folder = os.path.dirname(whole_run(model))
-        names = [f"{name}{rest}" for name in FRAMEWORKS for rest in (".run.yaml", *(f"/{file}" for file in probe_folder.STEPS))]
+        names = [
+            f"{name}{rest}"
+            for name in FRAMEWORKS
+            for rest in (".run.yaml", *(f"/{file}" for file in probe_folder.STEPS))
+        ]
         pairs.append(([whole_run(model)], [f"{folder}/{name}" for name in names]))
     for run in compared_runs(model):
         files = trained_files(model, run["framework"], run["seed"])
