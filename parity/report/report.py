@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
-from parity.align.result import coverage
 from parity.compare.comparison import Comparison
 from parity.compare.findings import Findings
 from parity.compare.limits import limitations
@@ -26,6 +25,7 @@ from parity.measure import turns
 from parity.report import headline, index
 from parity.report.figures.style import display, look
 from parity.report.quality import mistakes
+from parity.report.summaries import alignment_summary, conversion_summary, stock_summary, whole_run_summary
 from parity.report.tables import differences
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "reports"
@@ -250,80 +250,6 @@ def learning(comparison: Comparison) -> list[dict[str, Any]]:
                 | {"once": curves[0][0][0] == curves[0][0][-1], "rose": last > first}
             )
     return result
-
-
-def conversion_summary(report: dict | None) -> dict[str, Any] | None:
-    """Numbers of the conversion report."""
-    if report is None:
-        return None
-    lists = ("unused_source", "unfilled_target", "reshaped", "recast")
-    return {
-        "tensors": len(report.get("tensors") or []),
-        "verified": report.get("verified"),
-        "sha256": report.get("weights_sha256"),
-        "pretrained": report.get("pretrained"),
-        **{key: len(report.get(key) or []) for key in lists},
-    }
-
-
-def _detail(rungs: list[dict], number: int, key: str) -> Any:
-    """A detail of one rung, None where it was not found out."""
-    return next((rung.get("details", {}).get(key) for rung in rungs if rung.get("rung") == number), None)
-
-
-def alignment_summary(comparison: Comparison) -> dict[str, Any] | None:
-    """Whether anything was `compared`; how many rungs passed, which failed (as "6 gradients") or are incomplete.
-
-    Steps over the whole training are among those that failed or are incomplete, but not among the rungs.
-    """
-    alignment = comparison.alignment
-    if alignment is None:
-        return None
-    rungs = alignment.get("rungs") or []
-    named = {
-        verdict: [f"{rung.get('rung')} {rung.get('name')}" for rung in comparison.rungs if rung["verdict"] == verdict]
-        for verdict in ("fail", "incomplete")
-    }
-    return {
-        "compared": alignment.get("verdict") != "not compared",
-        "count": sum(rung.get("verdict") == "pass" for rung in rungs),
-        "failed": named["fail"],
-        "incomplete": named["incomplete"],
-        "divergence": alignment.get("first_divergence"),
-        "precision": alignment.get("precision"),
-        "anchors": _detail(rungs, 9, "anchors"),
-    }
-
-
-def whole_run_summary(found: dict | None) -> dict[str, Any] | None:
-    """What stands about steps over the whole training: verdict, how much was compared, and the signed means."""
-    if found is None:
-        return None
-    lean = (found.get("details") or {}).get("lean") or {}
-    return {
-        "verdict": found["verdict"],
-        "where": found["where"],
-        "checked": coverage(found),
-        "steps": len(found["curves"]["steps"]),
-        "of": found["of"],
-        "frameworks": found["frameworks"],
-        "lean": {what: value | {"zero": value["low"] <= 0 <= value["high"]} for what, value in lean.items() if value},
-    }
-
-
-def stock_summary(found: dict | None) -> dict[str, Any] | None:
-    """What stands about Jittor's own operators: verdict, how many rungs there are and passed, which did not, where."""
-    if found is None:
-        return None
-    bad = [rung for rung in found["rungs"] if rung["verdict"] in ("fail", "incomplete")]
-    return {
-        "verdict": found["verdict"],
-        "rungs": len(found["rungs"]),
-        "passed": sum(rung["verdict"] == "pass" for rung in found["rungs"]),
-        "bad": [f"{rung['rung']} {rung['name']}" for rung in bad],
-        "where": bad[0]["where"] if bad else "",
-        "precision": found.get("precision"),
-    }
 
 
 def frame(

@@ -250,8 +250,10 @@ def test_the_distance_from_float64_has_a_table_and_stands_at_the_top_where_it_is
 
 @pytest.mark.parametrize(
     ("language", "passed", "differ"),
-    [("en", "1 of 1 rungs pass, compared with PyTorch", "own operators do not compute the same** at 3 forward"),
-     ("zh", "与 PyTorch 相比，1 级中 1 级通过", "**Jittor 的原版算子计算不一致**（3 forward")],
+    [("en", "1 of 1 rungs pass, compared with PyTorch",
+      "own operators do not compute the same** at rung 3 (forward, layer by layer) of the ladder"),
+     ("zh", "与 PyTorch 相比，1 级中 1 级通过",
+      "**Jittor 的原版算子计算不一致**：阶梯第 3 (forward, layer by layer) 级")],
 )  # fmt: skip
 def test_stock_operators_have_a_section_and_stand_at_the_top_where_they_differ(tmp_path, language, passed, differ):
     path = fake_results.make(tmp_path, language=language, alignment=True)
@@ -263,6 +265,10 @@ def test_stock_operators_have_a_section_and_stand_at_the_top_where_they_differ(t
     file.write_text(json.dumps(found))
     text = build(path, language)
     assert differ in opening(text) and passed not in text
+    found["rungs"].append({**found["rungs"][0], "rung": 4, "name": "post-processing", "verdict": "incomplete"})
+    file.write_text(json.dumps(found))
+    text = build(path, language)  # what was not compared is not said to differ
+    assert "post-processing" not in opening(text) and "4 (post-processing)" in text
 
 
 def test_chinese_report_has_the_same_numbers_and_tables(tmp_path):
