@@ -82,7 +82,7 @@ def compare(name: str, first: np.ndarray, second: np.ndarray, tolerance: Toleran
 
 
 def _ratio(value: float, unit: float) -> float:
-    """value / unit, where nothing of nothing is 0 and something of nothing infinite."""
+    """value / unit. 0 / 0 gives 0; any other value / 0 gives infinity."""
     if value == 0:
         return 0.0
     return value / unit if unit else float("inf")
@@ -111,13 +111,13 @@ def zero_gradients(
 
 
 def relative(first: float, second: float) -> float:
-    """|second - first| / |first|; 0 for equal numbers, infinite for something beside nothing."""
+    """|second - first| / |first|; 0 for equal numbers, infinite where only the first is 0."""
     return 0.0 if first == second else abs(second - first) / abs(first) if first else float("inf")
 
 
 @dataclass
 class Drift:
-    """How far rounding alone moves the first framework from itself, tensor by tensor."""
+    """How far rounding alone moves the first framework's results, tensor by tensor."""
 
     differences: list[Difference]
 

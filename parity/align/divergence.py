@@ -65,7 +65,10 @@ class ModuleCheck:
 
     @property
     def to_blame(self) -> bool:
-        """Wrong by itself: with the first framework's inputs where it could be fed, else with inputs that agree."""
+        """Whether the module itself is wrong: its outputs differ although its inputs are equal.
+
+        The inputs are those of the first framework where the module could be fed, otherwise its own if they agree.
+        """
         if self.fed:
             return any(not d.ok for d in self.fed)
         return not self.agrees and all(d.ok for d in self.inputs)
@@ -75,7 +78,7 @@ class ModuleCheck:
         return max(self.outputs, key=lambda d: d.ratio, default=None)
 
 
-WITHOUT_PARTNER = {  # modules that one framework may have alone, and where what they compute is compared
+WITHOUT_PARTNER = {  # modules that may exist in one framework only, and the place where their result is compared
     r"\._layer$": "the pooling inside Jittor's own pooling module, whose output is its own",
     r"(attn|attention)\.drop$": "the dropout inside PyTorch's attention, a function there; in the attention's output",
 }
@@ -148,7 +151,7 @@ def _picked_when_fed(
     """The order of queries that a module picked from the first framework's input, where it returns their positions.
 
     It is not the order of the second framework's own run: its input differed by rounding, and ties are everywhere in an
-    untrained network. Positions that differ for no tie are no order to bring anything into.
+    untrained network. Positions that differ without a tie give no order.
     """
     for name in members if queries else ():
         fed = f"{path}@fed{split_name(name)[1]}"
@@ -167,10 +170,10 @@ def _closest(name: str, a: np.ndarray, b: np.ndarray, queries: Queries | None, t
 
 
 def first_divergence(checks: list[ModuleCheck], tensors: Mapping[str, str]) -> dict[str, Any] | None:
-    """The first module in order of execution that is wrong by itself; modules inside one finish before it.
+    """The first module, in order of execution, that is itself wrong. Inner modules finish before the outer one.
 
-    Without such a module the first one whose output differs is reported with `cause` false: its difference was brought
-    in by code that belongs to no module.
+    Without such a module the first one whose output differs is reported, with `cause` false: code that belongs to no
+    module made the difference.
     """
     guilty = next((check for check in checks if check.to_blame), None)
     found = guilty or next((check for check in checks if not check.agrees), None)

@@ -15,9 +15,9 @@ from parity.files import read_json
 
 NUDGED = ("nudged", "nudged2", "nudged3")  # gradients again, each after another change of last bits
 STEPS = ("steps.json", "anchors.npz", "nudged_anchors.npz")  # what the verb `steps` writes
-TRAIN = "train/"  # before the names of what the referee computed in training mode
+TRAIN = "train/"  # prefix of the names of what the referee computed in training mode
 SMALL = 1024  # bytes
-ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: what a layer is given was an output before
+ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: a layer's input is often an earlier output
 SCORES = "decoder.enc_score_head"  # module of RT-DETR whose largest class logit ranks the positions of queries
 
 
@@ -53,9 +53,10 @@ def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 class Arrays(Mapping[str, np.ndarray]):
-    """An npz of `save_arrays`, read array by array. Raises UserError for a file that is none.
+    """An npz of `save_arrays`, read array by array. Raises UserError for a file that is no npz.
 
-    Small arrays are kept once they were read: there are ten thousands of sketches, and each is asked for several times.
+    Small arrays are kept once they were read: there are tens of thousands of sketches, and each is asked for several
+    times.
     """
 
     def __init__(self, path: str | Path):
@@ -73,12 +74,12 @@ class Arrays(Mapping[str, np.ndarray]):
             return self.kept[name]
         array = self.npz[self.aliases.get(name, name)]
         if array.nbytes <= SMALL:
-            array.flags.writeable = False  # whoever asks for it again gets the same array
+            array.flags.writeable = False  # a later call gets the same array
             self.kept[name] = array
         return array
 
     def __contains__(self, name: object) -> bool:
-        return name in self.known  # Mapping's own would read the array
+        return name in self.known  # Mapping's own method would read the array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -96,17 +97,17 @@ class Arrays(Mapping[str, np.ndarray]):
 
 
 def steps_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
-    """The steps whose states, or what was computed from them, these arrays hold; counted from 1."""
+    """The steps, counted from 1, whose states or results these arrays hold."""
     return sorted({int(name.partition("/")[0]) for name in arrays})
 
 
 class Probe:
-    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays. `name` is what it is
-    called in messages, if not by its framework: jittor-stock.
+    """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays. `name` is its name
+    in messages where the framework's name says too little: jittor-stock.
 
     `anchors` and `final` are None without a trajectory. Only the first framework has `nudged_anchors` and `referee`;
-    they are None elsewhere. `nudged` holds what there is of NUDGED, nothing elsewhere. An array file may be empty:
-    `average` without an average, `referee` without float64; then they are None too.
+    they are None elsewhere. `nudged` holds the files of NUDGED that exist; it is empty for the others. An array file
+    may be empty: `average` without an average, `referee` without float64; then they are None too.
     """
 
     def __init__(self, folder: str | Path, name: str | None = None):
@@ -128,11 +129,11 @@ class Probe:
 
     @property
     def again(self) -> list[Arrays]:
-        """`train` several times more, moved by rounding alone: after changes of last bits, and in float64."""
+        """More versions of `train` that rounding alone makes different: after changes of last bits, and in float64."""
         return self.nudged + ([self.referee] if self.referee is not None else [])
 
     def untrained(self) -> "Probe":
-        """The same without what it recorded of a training."""
+        """The same probe without its records of a training."""
         short = copy.copy(self)
         settings = {key: value for key, value in self.about["settings"].items() if key != "trajectory"}
         about = {key: value for key, value in self.about.items() if key not in ("trajectory", "shadow", "evaluation")}

@@ -110,7 +110,7 @@ def summary(alignment: dict[str, Any]) -> list[str]:
 
 
 def postponed(alignment: dict[str, Any]) -> bool:
-    """Whether all that is missing is an AP worth comparing, which only the training itself can give.
+    """Whether only one thing is missing: an AP that is high enough to compare. Only the training can give it.
 
     A model that learns slowly detects hardly anything after the ladder's short trajectory. Rung 10 compared it, both
     frameworks agree, and the report repeats the rung with the final weights of every run.

@@ -25,7 +25,7 @@ def tensors_in(name: str, value: Any, tensor: type) -> Iterator[tuple[str, Any]]
 
 
 def fed(name: str, value: Any, tensor: type, feed: dict[str, np.ndarray], like: Callable) -> Any:
-    """`value` with every tensor replaced by `like(array, tensor)`, of the array that `feed` has under its name.
+    """`value` with every tensor replaced by `like(array, tensor)`; `array` is the one of that name in `feed`.
 
     Names are those of `tensors_in`. Raises LookupError where `feed` has no array of that name and shape.
     """
@@ -61,7 +61,7 @@ class Recorder:
     feeding: bool = False
 
     def __call__(self, path: str, module: Callable, given: tuple, output: Any) -> None:
-        if self.feeding:  # what runs inside a module that is being fed is no call of the model's own
+        if self.feeding:  # calls inside a module that is being fed are not the model's own
             return
         name = f"{path}#{self.calls[path]}" if self.calls[path] else path
         self.calls[path] += 1

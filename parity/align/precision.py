@@ -1,7 +1,7 @@
 """How far both frameworks are from float64, and how many times as far the second one is as the first.
 
-Both compute in float32, so neither is the truth. The first framework in float64 is, for the same weights and batches
-(`referee.npz`). The ratio shows an operator that adds up carelessly before any tolerance does.
+Both compute in float32, so neither is the truth. The reference is the first framework in float64, for the same weights
+and batches (`referee.npz`). The ratio shows an operator that adds up carelessly before any tolerance does.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ from parity.align.rungs.gradients import compare_batches
 from parity.align.tolerances import TOLERANCES
 
 Arrays = Mapping[str, np.ndarray]
-Found = dict[str, tuple[float, ...]]  # (distance of the first framework, of the second) by what was compared
+Found = dict[str, tuple[float, ...]]  # compared quantity -> (distance of the first framework, of the second)
 
 
 def precision(first: Probe, second: Probe) -> dict[str, Any]:
     """One row per quantity: outputs in both modes, losses and gradients of the training batches.
 
     A row holds `expected` and `compared` (how many outputs, losses, gradients), `distances` by framework, `ratio` and
-    `where`. An output counts by itself, the one with the largest ratio is shown; losses and gradients count by their
-    medians, because a single kink or exchanged match is no lack of precision. A distance below half a unit of float32
-    (2^-24) counts as that: nothing in float32 is nearer. `verdict` is "fail" where a ratio is above the limit,
+    `where`. Each output counts by itself, and the one with the largest ratio is shown. Losses and gradients count by
+    their medians, because a single kink or exchanged match is no lack of precision. A distance below half a unit of
+    float32 (2^-24) counts as that: nothing in float32 is nearer. `verdict` is "fail" where a ratio is above the limit,
     "incomplete" where something was not compared, "not compared" without float64.
     """
     limit, names = TOLERANCES["distance ratio"].limit, (first.framework, second.framework)
@@ -55,7 +55,7 @@ def precision(first: Probe, second: Probe) -> dict[str, Any]:
 
 
 def ratio(first: float, second: float) -> float:
-    """second / first, where neither is less than the rounding of a float32."""
+    """second / first; each counts as the rounding of a float32 at least."""
     least = TOLERANCES["distance ratio"].peak
     return max(second, least) / max(first, least)
 
@@ -77,7 +77,7 @@ def _median(what: str, names: tuple[str, str], expected: int, found: Found) -> d
 
 
 def _outputs(referee: Arrays, *sides: Arrays) -> tuple[int, Found]:
-    """Relative L2 of every raw output; images whose queries are others than the referee's are left out."""
+    """Relative L2 of every raw output; images with other queries than the referee's are left out."""
     names = [name for name in referee if name.startswith("output/") and referee[name].dtype.kind == "f"]
     queries, found = [match_queries(referee, side) for side in sides], {}
     for name in names:
@@ -104,7 +104,7 @@ def _losses(referee: Arrays, first: Arrays, second: Arrays, count: int) -> tuple
 
 
 def _gradients(referee: Arrays, first: Arrays, second: Arrays, count: int) -> tuple[int, Found]:
-    """Relative L2 of every parameter's gradient on every batch; what is zero on paper is left out."""
+    """Relative L2 of every parameter's gradient on every batch; gradients that are zero in theory are left out."""
     sides = [compare_batches(referee, side, count).found for side in (first, second)]
     expected = sides[0].keys() | sides[1].keys()
     found: Found = {}

@@ -11,7 +11,7 @@ Two frameworks never meet in one process, so each writes a folder, and `parity.a
     average.npz        outputs for the validation images with the average after the last step of train.npz, or empty
     anchors.npz        losses, gradients and updates of some of those steps, each from the first framework's state
 
-and the first framework, which the others are compared with, also
+The first framework, which the others are compared with, also writes
 
     states.npz         weights, moments and averages before each step of train.npz but the first
     anchor_states.npz  weights and moments before some steps of the trajectory
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     settings = load_run(args.config)
     out, reference = Path(args.out), Path(args.reference) if args.reference else None
     framework = framework_of(settings, framework_class, args.config)
-    for name in names(reference=True, trajectory=True):  # an earlier one must not vouch for this one
+    for name in names(reference=True, trajectory=True):  # an earlier file must not pass for the result of this call
         (out / name).unlink(missing_ok=True)
     data, validation = loaders.train_loader(settings), loaders.val_loader(settings)
     images = validation.eval_batch(validation.dataset.ids[: args.images])
@@ -176,7 +176,7 @@ def outputs_of(framework: Framework, images: Batch) -> dict[str, np.ndarray]:
 
 
 def check_loading(framework: Framework, initial: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Load the weights, read them back; the same once more by way of a `.pkl` file. Every bit must survive."""
+    """Load the weights and read them back, then do the same through a `.pkl` file. Every bit must survive."""
     framework.load_state(initial)
     loaded = framework.state()
     with tempfile.TemporaryDirectory() as folder:

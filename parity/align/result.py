@@ -8,7 +8,7 @@ from typing import Any
 from parity.align.compare import Difference
 
 PASS, FAIL, INCOMPLETE, ALONE = "pass", "fail", "incomplete", "not compared"
-SHOWN = 10  # failures that a rung lists, in the order in which it finds them: what causes others comes first
+SHOWN = 10  # failures that a rung lists, in the order in which it finds them: causes come before their effects
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Rung:
         return INCOMPLETE if self.missing or self.short() else PASS
 
     def count(self, unit: str, expected: int, compared: int) -> None:
-        """Add to what is expected and to what was compared, in one unit."""
+        """Add to the expected and to the compared number of one unit."""
         self.expected[unit] = self.expected.get(unit, 0) + int(expected)
         self.compared[unit] = self.compared.get(unit, 0) + int(compared)
 
@@ -98,7 +98,7 @@ class Rung:
         return self
 
     def not_compared(self, reason: str) -> "Rung":
-        """Mark as the rung of one framework alone."""
+        """Mark the rung as not compared, because only one framework takes part."""
         self.alone, self.where = True, reason
         return self
 
@@ -122,7 +122,7 @@ def coverage(rung: dict[str, Any]) -> str:
 
 
 def finite(value: Any) -> Any:
-    """With None in the place of every number that JSON cannot hold."""
+    """The value with None in place of every number that JSON cannot hold."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

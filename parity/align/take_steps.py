@@ -1,7 +1,7 @@
 """The verb `steps`: steps of a finished training, taken again from the states that it kept (`keep_states`).
 
-Each step is that of the run: its weights, moments, batch, draws and rates. `parity.align.whole_run` compares what two
-frameworks make of it. Written are
+Each step has the weights, moments, batch, draws and rates of the run. `parity.align.whole_run` compares the results of
+two frameworks. The verb writes
 
     anchors.npz         losses, sketches of gradients and updates, as `trajectory.from_anchors` records them
     nudged_anchors.npz  the same after the last bit of every weight was changed: how far rounding moves this framework
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Run the verb. steps.json is written last."""
     settings, out = load_run(args.config), Path(args.out)
-    for name in STEPS:  # an earlier one must not vouch for this one
+    for name in STEPS:  # an earlier file must not pass for the result of this call
         (out / name).unlink(missing_ok=True)
     states = Arrays(args.states)
     framework = framework_of(settings, framework_class, args.config)

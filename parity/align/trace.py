@@ -102,7 +102,7 @@ def read_inputs(path: str | Path, train: bool, num_classes: int) -> tuple[Batch,
 
 
 class _DrawSource:
-    """Draws for one forward after the other: stored arrays in call order, from the start again once all are used."""
+    """Draws for several forward passes: stored arrays in call order. After the last one they begin again."""
 
     def __init__(self, arrays: list[np.ndarray]):
         self.stored, self.forwards = StoredDraws(arrays) if arrays else None, 0

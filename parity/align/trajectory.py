@@ -22,9 +22,9 @@ ANCHORS = 10  # states of the first framework, spread over the trajectory, that 
 
 
 class Keeper:
-    """Stands before a framework and hands its weights and moments to `keep` before some optimiser steps.
+    """Wraps a framework and hands its weights and moments to `keep` before some optimiser steps.
 
-    It also notes the learning rates that the optimiser is given. All else is the framework's.
+    It also notes the learning rates that the optimiser is given. Everything else goes to the framework unchanged.
     """
 
     def __init__(self, framework: Framework, steps: Iterable[int], accumulate: int, keep: Callable[[State], None]):
@@ -59,7 +59,7 @@ def run_trajectory(
     anchors: Iterable[int] = (),
     keep: Callable[[State], None] = lambda arrays: None,
 ) -> tuple[list[Line], State]:
-    """The first `steps` steps of the run, by the engine itself, from the weights `start`.
+    """Take the first `steps` steps of the run with the engine itself, from the weights `start`.
 
     Returns the lines of `file` and the rates that the optimiser was given, float64 [steps, groups]. `keep` is called
     with `<step>/state/<name>` and `<step>/moments/<name>` before each step of `anchors`. The model and its average are

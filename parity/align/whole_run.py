@@ -1,7 +1,7 @@
 """Steps over a whole training, taken by two frameworks from the same states (the verb `steps`): do they agree?
 
-The ladder stands before the training, so its anchors end with the first hundred steps. These go on to the last one,
-and are compared by the same rules (rung 9). The result stands in the report; the gate does not wait for it.
+The ladder comes before the training, so its anchors end with the first hundred steps. The steps here go on to the last
+one. They are compared by the same rules (rung 9). The result is in the report; the gate does not wait for it.
 """
 
 from pathlib import Path
