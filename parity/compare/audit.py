@@ -3,8 +3,8 @@
 Compares the run.json of both runs row by row. A row is *equal*, *different* (with both values) or *not recorded*.
 There are three kinds of rows:
 
-observed     what was seen while the run went on: what the framework was given, and what it said of itself
-configured   what the configuration asked both runs for; equal files make these rows equal, whatever happened
+observed     seen during the run: what the framework was given, and what it reported about itself
+configured   asked for by the configuration; equal files make these rows equal, whatever happened in the runs
 information  versions, host, times; they decide nothing
 
 Observed and configured rows decide the headline. One that was not recorded counts against comparability, because
@@ -21,7 +21,7 @@ from parity.compare.comparison import Comparison, Run
 from parity.files import leaves
 
 EQUAL, DIFFERENT, MISSING = "equal", "different", "not recorded"
-RECORDED = "recorded"  # by the only framework, so that there is nothing it could be equal to
+RECORDED = "recorded"  # only one framework ran, so there is nothing to compare it with
 OBSERVED, CONFIGURED, INFORMATION = "observed", "configured", "information"
 _ABSENT = object()
 
@@ -86,13 +86,14 @@ def _first_step(key: str) -> Callable[[Run], Any]:
     return read
 
 
-# Relative. The ladder finds small faults and measures how far rounding goes; this finds that another thing was trained.
+# Relative. The ladder finds small faults and measures how far rounding goes. This limit finds runs that trained
+# something else.
 FIRST_LOSS = TOLERANCES["anchor"].limit
 # The first step starts at untrained weights, where boxes and ReLUs lie exactly on kinks and rounding decides the
 # gradient: the two frameworks' norms of a small RT-DETR differ by 1.9e-3. A step on another batch differs by far more.
 FIRST_NORM = 1e-2
 
-# name of the row as people say it -> where it is recorded
+# name of the row for people -> where its value is recorded
 WATCHED: dict[str, Callable[[Run], Any]] = {
     "weights after loading": _key("observed", "state_sha256"),
     "trainable parameters": _key("parameters", "trainable"),
@@ -188,7 +189,7 @@ def _row(name: str, kind: str, cells: list[tuple[int | None, dict[str, Any]]]) -
     seed, values = cells[worst]
     status, detail = verdicts[worst]
     if kind == INFORMATION:
-        detail = ""  # the values stand beside it and decide nothing
+        detail = ""  # the row shows the values anyway, and they decide nothing
     elif seed is not None and detail:
         detail = f"seed {seed}: {detail}"
     return Row(name, kind, status, {key: _text(value) for key, value in values.items()}, detail)
@@ -225,7 +226,7 @@ def _differ_by(limit: float) -> Callable[[Any, Any, str, str], str]:
 
 
 def _differ_in_shared(a: dict[str, str], b: dict[str, str], first: str, second: str) -> str:
-    """Compare source files that both runs had loaded; one that a single framework needs is its own affair."""
+    """Compare source files that both runs had loaded. A file that only one framework needs is left out."""
     files = [path for path in a if path in b]
     if not files:
         return f"no file in common between {first} and {second}"

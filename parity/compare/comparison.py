@@ -24,9 +24,9 @@ class Run:
     """One training run: one framework, one seed.
 
     `steps` and `epochs` are the lines of metrics.jsonl, `untrained` that of the validation before the first step;
-    `coco` evaluates the final weights; `cross` maps a framework to its evaluation of the same final weights for the
-    comparison of the two, which may be on other images (`Comparison.cross_dataset`) and then holds the run's own
-    framework too. What is missing is None or empty.
+    `coco` evaluates the final weights. `cross` maps a framework to its evaluation of the same final weights, for the
+    comparison of the frameworks. It may be on other images (`Comparison.cross_dataset`), and then it holds the run's
+    own framework too. What is missing is None or empty.
     """
 
     framework: str
@@ -50,9 +50,10 @@ class Run:
         return [name for name in self.cross_dirs if name != self.framework]
 
     def evaluated_by(self, framework: str) -> tuple[dict[str, Any] | None, Path]:
-        """What a framework found with the final weights, for the comparison of the two: coco.json, and detections.json.
+        """A framework's results with the final weights, for the comparison of the two: coco.json and detections.json.
 
-        coco.json is None where it is missing; the detections may be missing too."""
+        coco.json is None where it is missing; the detections may be missing too.
+        """
         if framework in self.cross_dirs:
             return self.cross.get(framework), self.cross_dirs[framework] / "detections.json"
         return self.coco, self.detections
@@ -82,8 +83,8 @@ class Comparison:
     """Load the files that `comparison.json` names.
 
     `profiles` maps a setting (torch, jittor, torch-compile, jittor-stock) to its measurements, merged over processes;
-    `uncompiled` a setting that could not be measured because the model cannot be compiled, to the reason.
-    `cross_dataset` is the folder of the images that both frameworks evaluate the same weights on. `whole_run` is what
+    `uncompiled` maps a setting whose model cannot be compiled, and so was not measured, to the reason. `cross_dataset`
+    is the folder of the images that both frameworks evaluate the same weights on. `whole_run` is what
     `parity.align.whole_run` found, `stock` the ladder of Jittor's own operators; None where they were not asked for.
     """
 
@@ -110,7 +111,7 @@ class Comparison:
 
     @property
     def rungs(self) -> list[dict[str, Any]]:
-        """The rungs of the ladder, and what came of steps over the whole training, which is judged like one."""
+        """The rungs of the ladder, and the result of the steps over the whole training, which is judged like a rung."""
         return [*((self.alignment or {}).get("rungs") or []), *([self.whole_run] if self.whole_run else [])]
 
     @property

@@ -1,7 +1,7 @@
-"""The confusion table of a detector: which class an object was taken for, with a place for what was missed or invented.
+"""The confusion table of a detector: which class each object was detected as, missed and invented ones included.
 
 Detections with at least a given score count. First come the pairs that COCOeval made within a class at IoU .50; their
-number is the diagonal. What is left of objects and detections is paired across classes by overlap, also from .50. An
+number is the diagonal. The other objects and detections are paired across classes by overlap, also from .50. An
 object without a partner was missed, a detection without one was invented: both go to the background.
 """
 
@@ -15,14 +15,14 @@ BACKGROUND = "background"
 
 
 def confusion(judge: COCOeval, threshold: float) -> np.ndarray:
-    """Counts [classes + 1, classes + 1]: rows are what an object is, columns what it was detected as.
+    """Counts [classes + 1, classes + 1]: rows are classes of objects, columns the classes they were detected as.
 
     Classes stand in the order of `judge.params.catIds`, the background comes last. Crowds, and detections that COCOeval
     gave to a crowd, count nowhere.
     """
     count = len(judge.params.catIds)
     table = np.zeros((count + 1, count + 1), int)
-    objects: dict[int, list[tuple[int, list[float]]]] = {}  # by image: class and box of what is left
+    objects: dict[int, list[tuple[int, list[float]]]] = {}  # by image: class and box of those without a pair
     detections: dict[int, list[tuple[int, list[float]]]] = {}
     for place in range(count):
         for cell in cells(judge, place):

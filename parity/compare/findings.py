@@ -25,7 +25,7 @@ SPEED = {  # name of a speed verdict -> where its samples stand in profile.json
 
 
 DISTURBED = ("unequal", "unrecorded", "busy", "machine")  # codes of verdicts that `disturbance` withholds
-LOW_AP = 5.0  # points below which two detectors agree because neither detects
+LOW_AP = 5.0  # AP in points; below it two detectors agree only because neither detects anything
 IDLE = 0.2  # cores that an idle machine may use beside a measurement: Snakemake waits, the system tidies up
 
 
@@ -146,7 +146,7 @@ def drift(reference: dict, profile: dict, section: str) -> float:
 def same_weights(
     comparison: Comparison, run: Run, other: str, bootstrap_samples: int, problems: list[str]
 ) -> SameWeights:
-    """One same-weights check; what stops the bootstrap is added to `problems`."""
+    """One same-weights check; an error that stops the bootstrap is added to `problems`."""
     (own, own_file), (theirs, their_file) = (run.evaluated_by(name) for name in (run.framework, other))
     bootstrap = found = None
     if comparison.cross_dataset is not None and bootstrap_samples:
@@ -203,7 +203,7 @@ def profile_conditions(comparison: Comparison, settings: Iterable[str] | None = 
 def others(comparison: Comparison) -> dict[tuple[str, str], float | None]:
     """(setting, series) -> cores that something else kept busy during that series, in the worst of the processes.
 
-    None where a process did not record it: what was not recorded was not quiet.
+    None where a process did not record it: then nobody knows whether the machine was quiet.
     """
     found: dict[tuple[str, str], float | None] = {}
     for setting, profile in comparison.profiles.items():
@@ -225,7 +225,7 @@ def busy(comparison: Comparison) -> dict[str, float]:
 
 
 def unwatched(comparison: Comparison) -> list[str]:
-    """Settings of which nobody recorded what else the machine did meanwhile."""
+    """Settings without a record of what else the machine did during the measurement."""
     return sorted({setting for (setting, _), value in others(comparison).items() if value is None})
 
 

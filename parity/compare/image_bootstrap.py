@@ -1,8 +1,8 @@
 """Bootstrap over images: of the AP difference between two sets of detections (paired), and of one set's AP.
 
-pycocotools matches detections to ground truth once per image (`COCOeval.evaluate`); what is resampled is the images,
-with replacement, the same draw for both sets. An image drawn k times counts k times, as if the data held k copies of
-it. With every weight 1 the number is COCOeval's AP to the last bit of float64 rounding; a test holds it to that.
+pycocotools matches detections to ground truth once per image (`COCOeval.evaluate`). Then the images are resampled with
+replacement, the same draw for both sets. An image drawn k times counts k times, as if the data held k copies of it.
+With every weight 1 the number is COCOeval's AP to the last bit of float64 rounding; a test holds it to that.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ def compare(annotations: Path, first: Path, second: Path, samples: int = 1000, s
 
 
 def interval(annotations: Path, detections: Path, samples: int = 1000, seed: int = 0) -> tuple[float, float, int]:
-    """Percentile interval at 95 % of the AP (0..1) of one set of detections, and how many resamples it stands on."""
+    """Percentile interval at 95 % of the AP (0..1) of one set of detections, and how many resamples it comes from."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotations))
     categories = _match(truth, read_json(detections))

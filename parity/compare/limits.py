@@ -1,4 +1,4 @@
-"""Deviations and limitations of a comparison, found in what was actually run.
+"""Deviations and limitations of a comparison, found in its records.
 
 Each is a code with its numbers; the sentences stand in the report's templates, one per language.
 """
@@ -15,13 +15,13 @@ from parity.files import read_json
 from parity.measure import turns
 from parity.measure.processes import processes
 
-VERDICTS = ("fail", "incomplete")  # of a rung, that limit what a report says
-FEW_SEEDS = 3  # below this a spread between seeds is hardly known
-FEW_IMAGES = 1000  # validation images below which AP moves by points when other images are drawn
-FEW_OBJECTS = 100  # validation objects of a size, below which its AP turns on a few of them
+VERDICTS = ("fail", "incomplete")  # verdicts of a rung that limit what a report can say
+FEW_SEEDS = 3  # with fewer seeds their spread is hardly known
+FEW_IMAGES = 1000  # with fewer validation images AP moves by points when other images are drawn
+FEW_OBJECTS = 100  # with fewer validation objects of a size, its AP depends on a few of them
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}  # COCO's, by area in pixels
-LONG_PAUSE = 600  # seconds between two measuring processes, after which the machine may have become another one
-FEW_SAMPLES = 100  # latency samples below which p99 is little more than the maximum
+LONG_PAUSE = 600  # seconds between two measuring processes; after a longer pause the machine may behave differently
+FEW_SAMPLES = 100  # with fewer latency samples p99 is little more than the maximum
 
 Limit = tuple[str, dict[str, Any]]
 

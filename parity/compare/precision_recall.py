@@ -91,7 +91,7 @@ def cells(judge: COCOeval, place: int) -> list[dict]:
 
 
 def matched(judge: COCOeval, place: int) -> Found:
-    """What COCOeval matched at IoU .50 in one class."""
+    """The detections and objects of one class, as COCOeval matched them at IoU .50."""
     scores, right, objects = [np.zeros(0)], [np.zeros(0, bool)], 0
     for cell in cells(judge, place):
         counts = ~np.asarray(cell["dtIgnore"][0], bool)
@@ -104,7 +104,7 @@ def matched(judge: COCOeval, place: int) -> Found:
 def best_f1(found: Found) -> BestF1 | None:
     """The best threshold, the highest one on a tie; None where no detection is right.
 
-    F1 = 2 x right / (detections + objects). Only scores that occur can be thresholds that differ.
+    F1 = 2 x right / (detections + objects). Only scores that occur need to be tried as thresholds.
     """
     if not found.right.any() or not found.objects:
         return None

@@ -43,7 +43,7 @@ def quality(annotations: Path, detections: Path) -> Quality:
 
 @lru_cache(maxsize=32)
 def _quality(annotations: Path, detections: Path, stamps: tuple[int, ...]) -> Quality:
-    """`stamps` are the times of both files: tables and figures of one report share what was computed."""
+    """`stamps` are the times of both files, so that the tables and figures of one report share a result."""
     document = ground_truth(annotations)
     judge = judged(document, checked_results(detections, document))
     lines = curves(judge, {category["id"]: category["name"] for category in document["categories"]})

@@ -13,7 +13,7 @@ from parity.data.entries import METRICS
 from parity.files import read_json
 from parity.train.evaluate import evaluate
 
-SHOWN = 0.05  # detections below this score move no figure that anybody looks at
+SHOWN = 0.05  # detections with a lower score change nothing that anybody would see
 
 
 def reproduce(annotations: Path, detections: Mapping[str, Path], published: Mapping[str, float | None]) -> dict:

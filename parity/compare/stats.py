@@ -15,8 +15,8 @@ from scipy import stats
 
 ALPHA = 0.05
 POWER = 0.8  # seeds_needed is the number at which a test of this power would settle the question
-MIN_PROCESSES = 3  # per setting; with fewer a spread between processes is hardly known
-MAX_SEEDS = 1000  # beyond this the answer is "not by adding seeds"
+MIN_PROCESSES = 3  # per setting; with fewer processes their spread is hardly known
+MAX_SEEDS = 1000  # with a larger number the answer is "not by adding seeds"
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def margin_for(absolute: float, relative: float, level: float | None) -> float:
 
 
 def survives(verdict: Verdict, drift: float) -> bool:
-    """Whether a verdict on a ratio holds wherever a machine that became `drift` times as slow may have moved it."""
+    """Whether a verdict on a ratio still holds if the machine became `drift` times as slow on one side only."""
     factor, band = max(drift, 1 / drift), 1 + verdict.margin
     low, high = verdict.low / factor, verdict.high * factor
     if verdict.verdict == "equivalent":
@@ -168,7 +168,7 @@ def survives(verdict: Verdict, drift: float) -> bool:
 
 
 def withheld(verdict: Verdict, code: str, reason: str) -> Verdict:
-    """The verdict on samples whose measurement was disturbed: estimate and interval stay, the conclusion goes."""
+    """The verdict on samples of a disturbed measurement: estimate and interval stay, the verdict is inconclusive."""
     return replace(verdict, verdict="inconclusive", needed=None, reason=reason, code=code)
 
 
