@@ -1,6 +1,6 @@
 """The configuration: every key with its type, default, limits and description, in one place.
 
-    section.py    what all sections share: strict keys and types, text from the command line read as what was meant
+    section.py    what all sections share: strict keys and types, text from the command line read as its type
     train.py      `train` and `groups` of a model
     model.py      `options`, `preprocess`; a model's file, and what a user may change of it
     data.py       `data` with its sources
@@ -19,7 +19,7 @@ out and has no default has the type `X | None` and the default None. Then run
     python workflow/scripts/config_tables.py
 
 which writes the tables of config/README.md and the schemas anew. A key of the top level is also named in one of that
-page's comments `<!-- table: ... -->`, which say where its rows stand. What reads the key writes `run.train.epochs`. A
-key of the whole workflow that runs need as well goes into `ResolvedConfig` or `RunBase` (run.py) and is handed on in
-`resolve.resolve`. Say in ids.py whether a result depends on it: all keys of the sections listed there count.
+page's comments `<!-- table: ... -->`, which say where its rows stand. Code reads a key as `run.train.epochs`. A key of
+the workflow that runs also need goes into `ResolvedConfig` or `RunBase` (run.py) and is handed on in `resolve.resolve`.
+Say in ids.py whether a result depends on it: all keys of the sections listed there count.
 """

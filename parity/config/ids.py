@@ -1,7 +1,7 @@
 """Names of datasets, weights, runs, alignments and measurements: hashes of what their content depends on.
 
-Two configurations that make the same have the same name, so what was made is found again. A key that changes a result
-must be part of the name; one that changes none must not.
+Two configurations with the same result have the same name, so an earlier result is found again. A key that changes a
+result must be part of the name; any other key must not.
 """
 
 from typing import get_args
@@ -14,7 +14,7 @@ from parity.config.workflow import AlignConfig, ProfileConfig
 from parity.files import digest
 
 IDENTITY_KEYS = ("model", "variant", "options", "groups", "preprocess", "device", "threads", "precision")
-PROFILE_COLUMNS = {"stock", "compile", "compile_seconds"}  # what else is measured, after the frameworks themselves
+PROFILE_COLUMNS = {"stock", "compile", "compile_seconds"}  # keys of what else is measured, after the frameworks
 FETCHING = {"download", "archives"}  # how the data was fetched is not part of its identity
 
 
@@ -46,8 +46,11 @@ def run_id(resolved: ResolvedConfig, seed: int, framework: str = "torch") -> str
 
 
 def alignment_id(resolved: ResolvedConfig, align: AlignConfig, frameworks: list[str], seed: int) -> str:
-    """Hash of what the alignment ladder depends on. Whether training waits for it (`gate`) and what is compared beside
-    the frameworks (`stock`) are no part of it."""
+    """Hash of what the alignment ladder depends on.
+
+    Two keys are left out: `gate` (whether training waits for the verdict) and `stock` (another comparison, beside the
+    one of the frameworks).
+    """
     depends = _parts(resolved, "train", "init", "evaluate") | {"seed": seed}
     depends["align"] = {key: value for key, value in align.plain().items() if key not in ("gate", "stock")}
     depends["frameworks"] = [[name, resolved.framework_options(name)] for name in frameworks]
@@ -55,8 +58,11 @@ def alignment_id(resolved: ResolvedConfig, align: AlignConfig, frameworks: list[
 
 
 def profile_train(resolved: ResolvedConfig) -> TrainConfig:
-    """The `train` section of a measurement. The time of a step does not depend on how many there are, nor on how far
-    they go; clipping, averaging, augmentation and the kind of optimiser are part of it."""
+    """The `train` section of a measurement.
+
+    The time of a step depends on clipping, averaging, augmentation and the kind of optimiser. It does not depend on the
+    number of steps nor on the learning rates, so these are set to fixed values.
+    """
     neutral = {"epochs": 1, "eval_every": 0, "evaluate_first": None, "schedule": ScheduleConfig(kind="constant")}
     return resolved.train.but(**neutral, optimizer=resolved.train.optimizer.but(lr=1e-4))
 
@@ -64,7 +70,8 @@ def profile_train(resolved: ResolvedConfig) -> TrainConfig:
 def profile_id(resolved: ResolvedConfig, profile: ProfileConfig) -> str:
     """Hash of what a measurement depends on: model, input, a training step, how it is measured.
 
-    The frameworks take turns, so their measurements are one: it has one name, and what either is told is part of it.
+    The frameworks take turns, so their measurements belong together: they have one name, which covers the options of
+    both.
     """
     depends = _parts(resolved, "init") | {"train": profile_train(resolved).plain()}
     depends["evaluate"] = {key: value for key, value in resolved.evaluate.plain().items() if key != "batch_size"}

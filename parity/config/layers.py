@@ -9,7 +9,7 @@ import yaml
 from parity.config.section import Plain
 from parity.errors import UserError
 
-MOST_VALUES = 100_000  # in a YAML file; anchors of anchors make billions out of a few lines
+MOST_VALUES = 100_000  # in a YAML file; anchors inside anchors make billions of values from a few lines
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -26,7 +26,7 @@ WHOLE = ("together", "needed")  # they concern a section, not one value
 def refusal(error: ValidationError, section: type[Section], value: Any, where: str) -> UserError:
     """`<where>: <key>: ...` for the first thing that was wrong with `value`, which was checked as `section`.
 
-    The first one is that of the shortest path, and by name among those.
+    The first one is that of the shortest path; among equally short paths, the first by name.
     """
     found = [(_path(entry["loc"], value), entry) for entry in error.errors(include_url=False)]
     path, entry = min(found, key=lambda pair: (len(pair[0]), list(map(str, pair[0]))))
@@ -68,7 +68,7 @@ def _holder(section: type[Section], path: tuple[int | str, ...]) -> type[Section
 
 
 def _field(section: type[Section], path: tuple[int | str, ...]) -> FieldInfo | None:
-    """The field at a path, that of a list for one of its items."""
+    """The field at a path. For an item of a list it is the field of the list."""
     field = None
     for part in path:
         if part in section.model_fields:

@@ -19,7 +19,7 @@ MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoint
 FrameworkName = Literal["torch", "jittor"]
 FrameworkOptions = dict[
     str, Any
-]  # what one framework is told and the other knows nothing of: jittor's `ops`, a `dtype`
+]  # options that only one framework knows: jittor's `ops`, a `dtype`
 
 
 class EvaluateConfig(Section):

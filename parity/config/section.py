@@ -49,7 +49,7 @@ class Section(BaseModel):
         return self.model_dump(mode="json")
 
     def whole(self) -> Plain:
-        """Like `plain`, with null for what was left out."""
+        """Like `plain`, with null for keys that were left out."""
         return {key: _plain(getattr(self, key)) for key in type(self).model_fields}
 
     def but(self, **changes: Any) -> Self:
