@@ -1,7 +1,7 @@
 """Places and boxes of dense detectors: the points that predictions belong to, and ATSS.
 
-NumPy, once for every framework: neither looks at what a network predicts, and an assignment decides by comparisons that
-rounding may turn, so that both frameworks have to share it.
+This is NumPy code that all frameworks share: an assignment decides by comparisons, and rounding may change their
+outcome. Nothing here depends on what a network predicts.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ def atss(
     """Adaptive training sample selection of one image (Zhang et al., CVPR 2020; mmdet ATSSAssigner).
 
     A square anchor of side `scale` * stride stands on every point of `level_points`. Candidates of a box are the
-    `candidates` anchors per level whose centres are nearest to its centre; positive are those of them that overlap the
-    box by at least mean + deviation of all its candidates and whose centre lies inside it. An anchor that several boxes
-    want goes to the one it overlaps most; equal distances and equal overlaps go to the lower index.
+    `candidates` anchors per level whose centres are nearest to its centre. A candidate is positive if it overlaps the
+    box by at least mean + deviation of all candidates and its centre lies inside the box. An anchor that several boxes
+    want goes to the one that it overlaps most; equal distances and equal overlaps go to the lower index.
 
     size: (height, width) in pixels up to which anchors count, those beyond take no part; boxes [n, 4] xyxy pixels
     returns (assigned int64 [N], 0 or the number 1..n of the box; part bool [N], whether an anchor takes part)
@@ -72,7 +72,7 @@ def atss(
 
 
 def nearest(distances: np.ndarray, count: int) -> np.ndarray:
-    """Places of the `count` smallest of each row of [n, m], nearest first, of equals the lower; int64 [n, count]."""
+    """Places of the `count` smallest values of each row of [n, m], smallest first, ties by place; int64 [n, count]."""
     if not count:
         return np.zeros((len(distances), 0), np.int64)
     limit = np.partition(distances, count - 1, axis=1)[:, count - 1 : count]

@@ -1,7 +1,7 @@
 """Dynamic soft-label assignment of NanoDet-Plus (nanodet/model/head/assigner/dsl_assigner.py).
 
-NumPy, once for every framework: it needs no gradient, and it decides by comparisons. What it compares are predictions,
-so two frameworks agree on it as far as their predictions do.
+This is NumPy code that all frameworks share: it needs no gradient, and it decides by comparisons. It compares
+predictions, so two frameworks agree here as far as their predictions do.
 """
 
 from typing import NamedTuple
@@ -61,8 +61,8 @@ def dynamic_soft_labels(
 def label_cost(scores: np.ndarray, labels: np.ndarray, ious: np.ndarray) -> np.ndarray:
     """Quality focal loss of every place against every box: scores [V, C], labels [n], ious [V, n] -> [V, n].
 
-    The target is the IoU at the box's class and 0 elsewhere. The sum over the other classes is the same for all boxes
-    of a class but for that class's own term, which is left out of it.
+    The target is the IoU at the box's class and 0 elsewhere. The loss of all classes as background is summed once; for
+    each box the term of its own class is replaced.
     """
     p = scores.astype(np.float64)
     log_p, log_rest = (np.log(np.maximum(x, np.exp(-100.0))) for x in (p, 1 - p))  # as PyTorch bounds the logarithms

@@ -23,7 +23,7 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]  # image, boxes, labels
 
 @dataclass(frozen=True)
 class Augment:
-    """Probabilities of the steps, and the smallest side in pixels that a box keeps being a target with.
+    """Probabilities of the steps, and the smallest side in pixels of a box that stays a target.
 
     `photometric` is the chance of each colour change by itself, the others are the chance of the whole step.
     """
@@ -112,7 +112,7 @@ def iou_crop(image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, rng: np.r
     """Crop so that some box overlaps the crop by at least a drawn IoU. (torchvision RandomIoUCrop)
 
     Boxes whose centre lies outside the crop go; the others are clipped to it. After 40 failed trials a new overlap is
-    drawn, until one succeeds or "leave as it is" comes up; that is also how an image without boxes ends.
+    drawn, until one succeeds or "leave as it is" comes up. An image without boxes always ends in the latter.
     """
     height, width = image.shape[:2]
     while True:

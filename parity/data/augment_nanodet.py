@@ -22,8 +22,8 @@ class NanoDetAugment:
     """Ranges [smallest, largest] of factors, None to leave a step out; `translate` is a part of the image's sides,
     `brightness` a part of white.
 
-    Boxes are clipped to the input. The official code keeps those of which nothing is left; a `min_box` above 0 drops
-    boxes with a side below that many pixels.
+    Boxes are clipped to the input. The official code keeps boxes that are then empty. A `min_box` above 0 drops boxes
+    with a side below that many pixels.
     """
 
     scale: Limits = (0.6, 1.4)
@@ -93,10 +93,10 @@ class NanoDetAugment:
 
 
 def saturate(values: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply S of HSV, without going there: float32 [h, w, 3], each channel's distance to the largest one grows.
+    """Multiply S of HSV without converting to HSV: float32 [h, w, 3]; channels move away from the largest one.
 
-    HSV divides by the magnitude of the largest channel, so where brightness made even that negative the channels come
-    back mirrored at it; OpenCV does so, and so does this.
+    HSV divides by the magnitude of the largest channel. Where brightness made even that channel negative, the others
+    come back mirrored at it. OpenCV does the same.
     """
     largest = values.max(axis=2, keepdims=True)
     return largest - np.sign(largest) * np.float32(factor) * (largest - values)

@@ -27,10 +27,10 @@ def build(config: Mapping[str, Any], out: str | Path, answers: str = FIRST) -> d
     `config["source"]` picks the source, the other keys are those of the source's DEFAULTS; missing ones take their
     default. Everything is written beside `out` and renamed into place, so that a manifest means a complete folder.
 
-    `answers` is what `freshness.token` asked for; it is kept beside the dataset with the files that it was made from.
+    `answers` is the token from `freshness.token`. It is stored beside the dataset, with the list of its source files.
 
-    What is wrong with the data is written to check.md and check.json there. Where it must not be trained on, they are
-    all that is written, and CheckFailed names the first problem.
+    Problems of the data are written to check.md and check.json in that folder. If the data must not be trained on, only
+    these two files are written, and CheckFailed names the first problem.
     """
     out = Path(out)
     source = config.get("source")
@@ -79,7 +79,7 @@ def _sums(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _into_place(staging: Path, out: Path) -> None:
-    """Rename the finished folder to `out`; an older one steps aside first and goes afterwards."""
+    """Rename the finished folder to `out`; an older one is moved aside first and deleted afterwards."""
     older = out.with_name(f".{out.name}.{os.getpid()}.old")
     if out.exists():
         os.replace(out, older)

@@ -157,7 +157,7 @@ class Report:
 
 
 class CheckFailed(UserError):
-    """A dataset that must not be trained on; `report` says all of why, `page` is where people can read it."""
+    """A dataset that must not be trained on; `report` holds all problems, `page` is the file that people can read."""
 
     def __init__(self, report: Report, page: Path | None = None):
         self.report = report

@@ -1,8 +1,8 @@
-"""Checking a COCO document: every problem of every entry, and the document without what cannot be used.
+"""Checking a COCO document: every problem of every entry, and the document without its unusable entries.
 
 The strict reader (`parity.data.coco.load`) stops at the first mistake; this goes on, so that a person sees all of them
-at once, and drops single boxes or images where it is clear that nothing else was meant. What means the same is written
-as the strict reader wants it: 1.0 for an id of 1, null for "no crowd", a file name of another system.
+at once, and drops single boxes or images where it is clear that nothing else was meant. Other spellings of the same
+value are rewritten for the strict reader: 1.0 for an id of 1, null for "no crowd", a file name of another system.
 """
 
 import math
@@ -18,7 +18,7 @@ from parity.data.entries import AnnotationEntry, Document, ImageEntry
 from parity.data.forms import other_form
 from parity.errors import UserError
 
-OUTSIDE = 1.0  # pixels that a box may pass the image's side before it is worth a note
+OUTSIDE = 1.0  # pixels that a box may pass the image's side by before it is noted
 KEPT = {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "difficult", "ignore"}  # of an annotation
 
 
@@ -41,7 +41,7 @@ def check_document(
 ) -> Document:
     """Add the document's problems to `report` and return it without the images and annotations that are dropped.
 
-    The entries of `document` are changed in place: only what a detector reads stays of them. `path` is the file that
+    The entries of `document` are changed in place: only the keys that a detector reads stay. `path` is the file that
     messages name, `folder` holds the images, `root` the dataset.
     """
     since = len(report.problems)
@@ -197,12 +197,12 @@ def _annotations(
             report.add("annotation without image", split, path, where, message)
             continue
         if image not in images:
-            continue  # went with its image
+            continue  # dropped together with its image
         category = entry.get("category_id")
         if isinstance(category, bool) or not isinstance(category, int) or category not in categories:
             report.add("category", split, path, where, f"category_id {category!r} is not among the categories")
             continue
-        crowd = entry.get("iscrowd") or 0  # null is what a table has in an empty cell
+        crowd = entry.get("iscrowd") or 0  # null means 0: tables write it for an empty cell
         if isinstance(crowd, list | dict) or crowd not in (0, 1):
             message = f"iscrowd is {entry['iscrowd']!r}, expected 0 or 1"
             report.add("annotation file", split, path, where, message)
@@ -268,7 +268,7 @@ def _totals(
     report: Report,
     since: int,
 ) -> None:
-    """Find the problems that only all annotations together show."""
+    """Find the problems that show only over all annotations together."""
     annotated = {entry["image_id"] for entry in kept}
     for identity, image in images.items():
         if identity not in annotated:

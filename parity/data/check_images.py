@@ -1,7 +1,7 @@
 """Checking the image files of a finished dataset folder, and whether validation leaks into training.
 
-Every file is decoded once, by threads; not at all where another dataset of the same source did. Images that cannot be
-used are taken out of annotations and folder.
+Threads decode every file once. A file that another dataset of the same source has checked is not decoded again. Images
+that cannot be used are taken out of annotations and folder.
 """
 
 import hashlib
@@ -26,11 +26,10 @@ MOST_PIXELS = 100_000_000  # of one image; 300 MB when decoded
 ALIKE = 2  # differing bits of 64 up to which two images count as near duplicates
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe"), "PNG": (".png",), "BMP": (".bmp",), "WEBP": (".webp",)}
 EXTENSIONS |= {"TIFF": (".tif", ".tiff"), "GIF": (".gif",), "MPO": (".jpg", ".jpeg", ".mpo")}
-BLACK = 16  # of 255: what is darker everywhere shows nothing, nor does what is as near to white
+BLACK = 16  # of 255: an image that is darker everywhere, or as near to white everywhere, shows nothing
 ORIENTATION = 0x0112
-HEADERS = (
-    threading.Lock()
-)  # what Pillow warns of while it reads a header belongs to that header; warnings know no thread
+# A warning of Pillow must go to the header that is being read, but Python's warnings know no threads.
+HEADERS = threading.Lock()
 
 
 @dataclass
@@ -49,10 +48,9 @@ Add = Callable[[str, str], None]
 
 
 def check_images(root: Path, report: Report, source: str | Path, apart: bool = True) -> None:
-    """Check the images of every split below `root`, add to `report`, and drop what cannot be used from disk.
+    """Check the images of every split below `root`, add to `report`, and remove unusable images from disk.
 
-    `source` is what messages name as the place that images come from. `apart`: no training image may be a validation
-    image too.
+    `source` is the place of the images in messages. `apart`: no training image may be a validation image too.
     """
     since = len(report.problems)
     looks = Looks(root, [Path(__file__), Path(depth.__file__)])
@@ -180,9 +178,9 @@ def look(path: Path, width: int, height: int) -> Facts:
 
 
 def _open(path: Path, add: Add) -> tuple[Image.Image, bool]:
-    """The image, nothing of it decoded, and whether a viewer would turn it by a quarter.
+    """The image, not yet decoded, and whether a viewer would turn it by a quarter.
 
-    Pillow only warns of EXIF that is cut short, and reads what there is.
+    Pillow only warns of EXIF that is cut short, and reads the rest.
     """
     with HEADERS, warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -11,13 +11,13 @@ from pathlib import Path
 from parity.data.check import Report
 from parity.data.entries import CategoryEntry, Document
 
-LARGEST_ID = 2**63 - 1  # what a 64-bit integer holds
+LARGEST_ID = 2**63 - 1  # the largest 64-bit integer
 
 
 def one_mapping(documents: Mapping[str, Document], paths: Mapping[str, Path], report: Report) -> None:
-    """Number the categories of all documents alike, in place; adds what cannot be matched to `report`.
+    """Number the categories of all documents alike, in place; adds classes without a match to `report`.
 
-    `documents` are checked, by split; train's ids count where there is a train. `paths` are what messages name.
+    `documents` are checked, by split; train's ids count where there is a train. `paths` are their files in messages.
     """
     order = sorted(documents, key=lambda split: split != "train")
     merged: dict[str, CategoryEntry] = {}
@@ -83,7 +83,7 @@ def _agrees(first: Document, second: Document, split: str, other: str, path: Pat
 
 
 def _plain(name: str) -> str:
-    """A name without what people write differently and mean alike."""
+    """A name without the differences that mean nothing: case, `_`, `-` and repeated spaces."""
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 

@@ -242,7 +242,7 @@ def finite_box(box: Any, where: str) -> list[float]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a finite number; true and false are none, nor is what no float can hold."""
+    """Whether a JSON value is a finite number; true and false are not, nor is a number that no float can hold."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**300

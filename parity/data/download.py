@@ -79,11 +79,11 @@ def fetch(
 ) -> Path:
     """Make `target` the file at `url` (http, https or file) and return its path.
 
-    A target that already has the digest is left alone. Without a digest (None) whatever arrives is taken: for a file
-    that is read guardedly and whose sum the caller then tells. `size` in bytes, where known, stops a wrong file early.
+    A target that already has the digest is left alone. Without a digest (None) any content is accepted: for files that
+    are read guardedly and whose sum the caller then reports. `size` in bytes, where known, stops a wrong file early.
     `attempts` counts attempts in a row that bring nothing new; `timeout` and `pause` are in seconds. Raises UserError
-    for another scheme, an answer that will not change, a file that never arrives whole, and a wrong digest (the file
-    is then removed).
+    for another scheme, an answer that will not change, a file that never arrives whole, and a wrong digest (the file is
+    then removed).
     """
     target, sha256 = Path(target), _digest(url, sha256) if sha256 is not None else None
     scheme = urllib.parse.urlsplit(url).scheme.lower()
@@ -150,7 +150,7 @@ def _transfer(url: str, part: Path, size: int | None, timeout: float, say: Say) 
     try:
         answer = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing behind what is here: whole, or of another file; the digest tells
+        if error.code == 416 and have:  # the file ends here: it is complete, or it is another file; the digest tells
             return True
         raise
     with answer:

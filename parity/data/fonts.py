@@ -58,7 +58,7 @@ def _installed() -> Iterable[font_manager.FontEntry]:
 
 
 def _lacking(file: Path, text: Iterable[str]) -> set[str]:
-    """Signs of a text that a font has no glyph for; all of them where it cannot be read."""
+    """Characters of a text that a font has no glyph for; all of them if the font cannot be read."""
     try:
         known = FT2Font(str(file)).get_charmap()
     except (OSError, RuntimeError):

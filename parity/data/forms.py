@@ -11,11 +11,11 @@ WRITTEN = {
     "corners": "[x1, y1, x2, y2]",
     "centre": "[centre x, centre y, width, height]",
 }
-FEWEST = {"size": 4, "corners": 3, "centre": 8}  # boxes that another form is believed from
-MARGIN = 0.02  # of a side, and a pixel: what passes the image by less is a slip
-MANY = 0.4  # of the boxes do not fit in the form that they were read in
-FITTING = 0.99  # of the boxes fit in the other one
-TOUCHING, SOME = 0.95, 0.2  # or: nearly all touch or leave the image, and some do leave it
+FEWEST = {"size": 4, "corners": 3, "centre": 8}  # with fewer boxes another form is not believed
+MARGIN = 0.02  # share of a side, plus a pixel: a box that passes the image by less is a slip
+MANY = 0.4  # share of boxes that do not fit in the form that they were read in
+FITTING = 0.99  # share of boxes that fit in the other form
+TOUCHING, SOME = 0.95, 0.2  # or: shares of boxes that touch or leave the image, and that leave it
 
 
 def other_form(values: np.ndarray, sizes: np.ndarray, read_as: str) -> str | None:

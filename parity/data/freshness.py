@@ -2,7 +2,7 @@
 
 `Sources` collects them while a dataset is made: annotation files, label files, lists, images, and folders whose listing
 decided what belongs to it. They are kept beside the dataset. `token` compares them later: size and time of the last
-change of every file, and its SHA-256 where only the time is another. A file that was missing counts too.
+change of every file, and its SHA-256 where only the time differs. A file that was missing counts too.
 
 The workflow gives `token` to the rule of the dataset as a parameter. It stays the same while the sources do, so that
 Snakemake makes the dataset again when, and only when, one of them was changed. 100,000 files take about a second.
@@ -19,8 +19,8 @@ from parity.errors import UserError
 from parity.files import digest, file_sha256, read_json, write_json
 
 NAME = ".sources.json"
-FIRST = "first"  # the token of a dataset that no change asked for
-THREADS = 16  # on a network file system each look takes a while, and many can be on their way at once
+FIRST = "first"  # the token of a dataset that was made for the first time, not after a change
+THREADS = 16  # on a network file system each look takes a while, and many can run at once
 
 
 class Sources:
@@ -46,7 +46,7 @@ class Sources:
         self.folders[self._key(path)] = sorted(suffixes)
 
     def save(self, folder: Path, answers: str, sums: Mapping[str, str]) -> None:
-        """Write what was noted into the dataset's folder, if there is anything.
+        """Write the notes into the dataset's folder, if there are any.
 
         `answers` is the token that this dataset was made for, `sums` the SHA-256 of its images by their place in it.
         """
@@ -54,7 +54,7 @@ class Sources:
         for key, seen in self.files.items():
             place = _place(self.root, key)
             content = None
-            if seen is not None and _stat(place) == seen:  # else it changed meanwhile: no sum makes it fresh
+            if seen is not None and _stat(place) == seen:  # else it changed meanwhile; a sum must not hide that
                 with suppress(OSError):
                     content = sums.get(self.images.get(key, "")) or file_sha256(place)
             files[key] = None if seen is None else [*seen, content]
@@ -90,7 +90,7 @@ def _changed(about: dict[str, Any], folder: Path) -> tuple[str, str, Any] | None
     """(file, what happened to it, what it is now) of the first change, or None."""
     root = Path(about["root"]).absolute() if about["root"] else None
     if root is not None and not root.exists():
-        return None  # the source is gone altogether: nothing could be made from it
+        return None  # the whole source is gone: a dataset could not be made from it
     keys = list(about["files"])
     places = [_place(root, key) for key in keys]
     touched = []
@@ -103,7 +103,7 @@ def _changed(about: dict[str, Any], folder: Path) -> tuple[str, str, Any] | None
         if then[0] != now[0] or then[2] is None:
             return place, "was changed", now
         touched.append((key, place, now))
-    for key, place, now in touched:  # the same size at another time: what does it hold?
+    for key, place, now in touched:  # same size, another time: compare the content
         content = file_sha256(place)
         if content != about["files"][key][2]:
             return place, "was changed", content
@@ -138,7 +138,7 @@ def _stats(places: list[str]) -> list[tuple[int, int] | None]:
 
 
 def _listing(folder: str, suffixes: list[str]) -> str:
-    """Digest of the names below a folder that have one of the suffixes; hidden files are none."""
+    """Digest of the names below a folder that have one of the suffixes; hidden files do not count."""
     return digest(sorted(path for path in walk(folder) if path.lower().endswith(tuple(suffixes))))
 
 

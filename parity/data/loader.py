@@ -48,7 +48,7 @@ class ImageCache:
 def decode(path: Path, white: float | None = None) -> np.ndarray:
     """The image file as uint8 [H, W, 3] RGB, read-only. EXIF orientation is ignored, as in the official pipelines.
 
-    `white` is the value that becomes 255 in a file of more than 8 bits; None: what fits this file alone.
+    `white` is the value that becomes 255 in a file of more than 8 bits; None takes the range that fits this file alone.
     """
     try:
         with Image.open(path) as picture:

@@ -19,9 +19,9 @@ Look = dict[str, Any]  # what was found in one image file, by the name of the ch
 
 
 class Looks:
-    """The looks of a dataset folder `root`, and those of the datasets beside it.
+    """Stored results of checks, in the dataset folder `root` and in the datasets beside it.
 
-    `rules` are the files whose code decides what a look gives.
+    `rules` are the files whose code decides the result of a check.
     """
 
     def __init__(self, root: Path, rules: list[Path]):
@@ -34,7 +34,7 @@ class Looks:
     def _read(self, path: Path) -> dict[str, Look]:
         try:
             content = read_json(path)
-        except UserError:  # a look is only a saving; without it the image is looked at
+        except UserError:  # a stored result only saves time; without it the image is checked
             return {}
         if not isinstance(content, dict) or content.get("rules") != self.rules:
             return {}
@@ -48,13 +48,13 @@ class Looks:
         return self.known.get(key)
 
     def put(self, record: ImageRecord, look: Look) -> None:
-        """Keep what a look gave, JSON-able."""
+        """Keep the result of a check; JSON must be able to hold it."""
         key = self._key(record)
         if key is not None:
             self.kept[key] = look
 
     def save(self) -> None:
-        """Write what concerns the images of this dataset, if there is anything."""
+        """Write the results for the images of this dataset, if there are any."""
         if self.kept:
             write_json(self.root / NAME, {"rules": self.rules, "looks": self.kept}, indent=None)
 

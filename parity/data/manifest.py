@@ -12,7 +12,7 @@ SPLITS = ("train", "val")
 def write_manifest(root: Path, name: str, source: dict[str, Any]) -> dict[str, Any]:
     """Describe the finished folder `root` and write its `manifest.json`.
 
-    `digest` covers classes, annotation files and image bytes; it knows neither the folder's place nor its name, nor
+    `digest` covers classes, annotation files and image bytes; it does not depend on the folder's place or name, nor on
     whether images are copies or links.
     """
     splits = {split: _split(root, split) for split in SPLITS}

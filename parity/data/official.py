@@ -22,14 +22,14 @@ from parity.errors import UserError
 
 COCO, VOC = "http://images.cocodataset.org", "http://host.robots.ox.ac.uk/pascal/VOC"
 WAITING = ".download"
-MOST_FILES = 200_000  # of an archive; train2017.zip has 118,287
+MOST_FILES = 200_000  # files of an archive; train2017.zip has 118,287
 GROWTH = 8  # times its size that an archive may unpack to; COCO's annotations grow to 3.3 times
 KEYS = ("url", "sha256", "size")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """`prefix`: the folder inside that becomes the root. `proof`: what lies below the root once it was unpacked."""
+    """`prefix`: the folder inside that becomes the root. `proof`: a path below the root after unpacking."""
 
     url: str
     sha256: str
@@ -89,7 +89,7 @@ VOC_YEARS = {
 
 
 def needed(data: Mapping[str, Any]) -> list[str]:
-    """Names of the archives that the source of a `data` section lives on; COCO's training images only where used."""
+    """Names of the archives that the source of a `data` section needs; COCO's training images only where used."""
     source = data["source"]
     if source not in ("coco", "voc"):
         raise UserError(f"data.download: source {source} has no official place, expected source coco or voc")
@@ -111,11 +111,11 @@ def needed(data: Mapping[str, Any]) -> list[str]:
 
 
 def provide(data: Mapping[str, Any], say: Callable[[str], None], **options: Any) -> list[str]:
-    """Fetch and unpack what is not there yet; returns the names of the archives that were fetched.
+    """Fetch and unpack the missing archives; returns the names of the archives that were fetched.
 
     `data.archives` replaces url, sha256 and size of an archive by name, for a mirror. `options` go to
-    `parity.data.download.fetch`. Raises UserError for what cannot be fetched, verified or unpacked; nothing half is
-    left at the dataset's own places, and the next call goes on where this one stopped.
+    `parity.data.download.fetch`. Raises UserError for what cannot be fetched, verified or unpacked; nothing incomplete
+    is left at the dataset's own places, and the next call goes on where this one stopped.
     """
     root, fetched = Path((data.get(data["source"]) or {}).get("root") or "").expanduser(), []
     for name in needed(data):
@@ -132,7 +132,7 @@ def provide(data: Mapping[str, Any], say: Callable[[str], None], **options: Any)
 
 
 def _replaced(name: str, changes: Mapping[str, Any]) -> Archive:
-    """The archive with what the configuration says about it. Another file has another size, unless it is said."""
+    """The archive with the values of the configuration. With another SHA-256 the official size does not hold."""
     archive = ARCHIVES[name]
     unknown = sorted(set(changes) - set(KEYS))
     if unknown:
@@ -166,5 +166,5 @@ def _merge(staging: Path, root: Path, proof: tuple[str, ...]) -> None:
         target = root / entry.name
         if entry.is_dir() and target.is_dir():
             _merge(entry, target, proof[1:] if entry.name == proof[0] else ("",))
-        elif not target.exists():  # files of one's own, and what an earlier attempt moved, stay
+        elif not target.exists():  # the user's own files stay, and so do files that an earlier attempt moved
             os.replace(entry, target)

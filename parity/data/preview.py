@@ -64,7 +64,7 @@ def picture(
 
 
 def colours(tensor: np.ndarray, preprocess: Preprocess) -> np.ndarray:
-    """uint8 [h, w, 3] RGB of a tensor [3, h, w]: what the preprocess did to black, white and red undoes it."""
+    """uint8 [h, w, 3] RGB of a tensor [3, h, w]: black, white and red show how to undo the preprocess."""
     pixels = np.asarray([[[0, 0, 0], [255, 255, 255], [255, 0, 0]]], np.uint8)
     black, white, red = preprocess.finish(pixels)[:, 0].T
     values = (tensor - black[:, None, None]) / (white - black)[:, None, None]

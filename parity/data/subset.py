@@ -1,6 +1,6 @@
 """A small, seeded, category-covering part of a COCO dataset as a neutral dataset folder.
 
-The rule for N images: first a greedy cover (each image taken shows the most categories not yet shown; ties fall by the
+The rule for N images: first a greedy cover (each image taken shows the most categories not yet shown; ties go by the
 seeded order), then images in the seeded order. Ids can be named instead. Train and val never share an image.
 """
 
@@ -33,11 +33,11 @@ def write_subset(
 ) -> None:
     """Write annotations and images of the subset that `config` (keys of DEFAULTS) describes into the folder `out`.
 
-    What is wrong with the annotations goes to `report`, which names the file `shown` where they were converted from it.
-    Every file that is read is noted in `sources`. Raises CheckFailed when they must not be trained on.
+    Problems of the annotations go to `report`. It names the file `shown` if the annotations were converted from that
+    file. Every file that is read is noted in `sources`. Raises CheckFailed when they must not be trained on.
 
     Where `annotations.train` is null, both splits are drawn from the val split: val first, train from what is left.
-    Image entries stay as they are, licences included; of annotations stays what a box detector reads.
+    Image entries stay as they are, licences included. Annotations keep only what a box detector reads.
     """
     if not config["root"]:
         raise UserError("data.root: is not set, expected the folder of a COCO dataset")
@@ -89,10 +89,11 @@ def write_converted(
     report: Report,
     sources: Sources,
 ) -> None:
-    """Write what another format was converted to: a COCO document per split, images in the folder `images` of the root.
+    """Write a dataset that was converted from another format.
 
+    `documents` holds a COCO document per split; the images are in the folder `images` of the root.
     `shown` is what the documents were made from. Without a document for train, both splits are drawn from val's. Of
-    `config`, `root`, `train_images`, `val_images`, `seed` and `files` count.
+    `config` only `root`, `train_images`, `val_images`, `seed` and `files` count.
     """
     places: dict[str, str | None] = dict.fromkeys(SPLITS)
     for split, document in documents.items():
@@ -107,7 +108,7 @@ def write_converted(
 def named_ids(given: Sequence[int] | Mapping[str, str] | str | None, key: str) -> Sequence[int] | None:
     """The image ids that the configuration names: a list, or a text file with an id per line.
 
-    A file is named by its path, or by `pinned`'s mapping, which a file with another content does not fit.
+    A file is given by its path or by the mapping of `pinned`, which is refused if the file's content has changed.
     """
     if given is None or isinstance(given, list | tuple):
         return given
@@ -122,14 +123,14 @@ def named_ids(given: Sequence[int] | Mapping[str, str] | str | None, key: str) -
 
 
 def _new_ids(ids: Sequence[int] | None, document: Document) -> Sequence[int] | None:
-    """The same images where the check numbered them anew."""
+    """The new ids of these images, if the check numbered them anew."""
     new = {entry["source_id"]: entry["id"] for entry in document["images"] if "source_id" in entry}
     return ids if ids is None or not new else [new.get(str(i), i) for i in ids]
 
 
 def pinned(file: str) -> dict[str, str]:
     """A file of ids together with its content's SHA-256, so that another content is another dataset."""
-    read_lines(file)  # says what is wrong with it
+    read_lines(file)  # raises an error that says what is wrong
     return {"file": file, "sha256": file_sha256(file)}
 
 

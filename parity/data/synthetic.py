@@ -1,7 +1,7 @@
 """A seeded dataset of shapes on textured backgrounds, in COCO format: what `make report` trains on.
 
 Seven shapes that stay apart after resizing and rotation, drawn large enough that a small detector learns them within a
-few hundred steps, yet with what real data has: overlap, three size classes, many colours, crowds and empty images.
+few hundred steps, yet with features of real data: overlap, three size classes, many colours, crowds and empty images.
 Image i of a split depends on (seed, split, i) alone, so asking for more images leaves the first ones as they were.
 Drawing uses NumPy's generator and Pillow's integer arithmetic only: the same pinned versions give the same bytes.
 """
@@ -25,17 +25,17 @@ from parity.files import write_json
 
 DEFAULTS = {"name": "shapes"} | SyntheticSource().whole()
 
-# Ids leave gaps, as COCO's do: whoever confuses ids with class indices is found out on the embedded data already.
+# Ids leave gaps, as COCO's do: code that confuses ids with class indices already fails on the embedded data.
 CATEGORIES = {1: "circle", 2: "square", 3: "triangle", 5: "ring", 7: "cross", 8: "star", 11: "bar"}
 MOST_IMAGES = 900_000  # per split, so that the ids of the splits stay apart
 SUPERSAMPLING = 4
 # Side of an object as a part of the image's smaller side, with its chance: COCO's three size classes all occur.
 SIDES = (((0.14, 0.22), 0.12), ((0.26, 0.44), 0.80), ((0.46, 0.58), 0.08))
-MOST_COVERED = 0.3  # of a shape may lie under later ones; COCO's own objects are hidden far more
+MOST_COVERED = 0.3  # share of a shape that later ones may hide; COCO's own objects are hidden far more
 # Every class has a favourite hue, which lets a few hundred steps suffice. Neighbouring hues overlap: about one object
 # in seven has a hue nearer to another class, so that colour alone does not decide.
 HUE_DEVIATION = 0.05
-TRIALS = 30  # to place one object; then the image does with fewer
+TRIALS = 30  # to place one object; after them the image gets fewer objects
 
 
 @dataclass
@@ -236,7 +236,7 @@ def _colour(rng: np.random.Generator, category: int) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, canvas: np.ndarray, alpha: np.ndarray, category: int) -> None:
-    """Fill a shape with a colour that stands out from what is there, lighter towards one side."""
+    """Fill a shape with a colour that differs from its surroundings, lighter towards one side."""
     below = canvas[alpha > 127].mean(axis=0)
     colour = max((_colour(rng, category) for _ in range(4)), key=lambda c: np.abs(c - below).sum())
     height, width = alpha.shape
@@ -265,7 +265,7 @@ def _crowd(rng: np.random.Generator, canvas: np.ndarray) -> AnnotationEntry:
 
 
 def _annotation(category: int, mask: np.ndarray) -> AnnotationEntry:
-    """Box of what is visible; `area` is the box's, which is what size classes go by where no masks are judged."""
+    """Box of the visible part. `area` is that of the box: size classes go by it where no masks are judged."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     x, y = int(columns[0]), int(rows[0])
     box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]

@@ -37,7 +37,7 @@ class Preprocess(Protocol):
 
 
 class _Resizing:
-    """A preprocess made of `resize`, which moves pixels and boxes, and `finish`, which makes numbers of pixels."""
+    """A preprocess made of `resize`, which moves pixels and boxes, and `finish`, which turns pixels into numbers."""
 
     fixed_size = None
     pad_multiple = 1
@@ -92,7 +92,7 @@ class SquareWarp(_Resizing):
         return warp_axes(image, self.matrix(*image.shape[:2]), self.fixed_size)
 
     def finish(self, image: np.ndarray) -> np.ndarray:
-        """uint8, or what colour changes made of it: float32 [h, w, 3] RGB in units of 1 instead of 255."""
+        """Takes uint8, or the result of colour changes: float32 [h, w, 3] RGB in units of 1 instead of 255."""
         values = image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image
         mean, deviation = (np.asarray(value, np.float32) / np.float32(255) for value in (MEAN_255, DEVIATION_255))
         return np.ascontiguousarray(((values - mean) / deviation)[:, :, ::-1].transpose(2, 0, 1))

@@ -5,7 +5,7 @@ Corners are taken as they stand, x from xmin to xmax, as NanoDet-Plus's official
 (nanodet/data/dataset/xml_dataset.py). VOC counts pixels from 1 and means both ends; `one_based: true` therefore makes
 xmin - 1 .. xmax of them, the true edges.
 
-An XML file is read without what makes XML dangerous: a document type, and with it every entity, is refused.
+Entities make XML dangerous. A file with a document type, and with it every entity, is refused.
 """
 
 import math
@@ -77,7 +77,7 @@ def write_voc(config: Mapping[str, Any], out: Path, report: Report, sources: Sou
 
 
 def _inside(about: dict[str, Any], images: Path, root: Path) -> None:
-    """Make a file name that leaves the image folder one inside it, where that means the same."""
+    """Turn a file name that leaves the image folder into one inside it, if both mean the same file."""
     found = file_names.find(about["file_name"], images, root)
     if found is None:
         name = about["file_name"]
@@ -88,7 +88,7 @@ def _inside(about: dict[str, Any], images: Path, root: Path) -> None:
 def read_list(path: Path, annotations: Path) -> list[str]:
     """Image names of an image set, a line each. A class's set has a flag (-1, 0, 1) behind the name.
 
-    Names may hold spaces: a line is a name where `annotations` has its XML file, and only else looked at for a flag.
+    Names may hold spaces: a line is a name if `annotations` has its XML file. Only otherwise a flag is looked for.
     """
     names = []
     for line in read_lines(path):

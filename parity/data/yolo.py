@@ -1,11 +1,11 @@
 """YOLO text annotations (`data.yaml`, one text file per image) as a source of the neutral dataset.
 
-A label file lies where its image does, with `labels` for the last `images` in the path (`yolo_labels` reads it). An
+The path of a label file is that of its image, with `labels` in place of the last `images` (`yolo_labels` reads it). An
 image without label file shows no object. Category ids are class indices plus one.
 (docs.ultralytics.com/datasets/detect; nothing of that code is used.)
 
-Paths in data.yaml may be written as its exports do: relative to the root, to `path` or to the file's own folder, with
-`../` in front as Roboflow has it, or absolute. What counts is that they end inside the root.
+Paths in data.yaml may have any form that exports have: relative to the root, to `path` or to the file's own folder,
+with `../` in front as Roboflow writes it, or absolute. They must end inside the root.
 """
 
 import os
@@ -125,7 +125,7 @@ def list_images(given: Any, root: Path, bases: list[Path], where: str, sources: 
 
 
 def _required(text: str, bases: list[Path], root: Path, where: str) -> str:
-    """A path of data.yaml relative to the root. Where nothing is there, it is taken as it stands, unless it leaves."""
+    """A path of data.yaml relative to the root. If nothing is there, it is used as written, unless it leaves."""
     found = _inside(text, bases, root)
     if found is not None:
         return found
@@ -158,9 +158,10 @@ def _document(
     report: Report,
     sources: Sources,
 ) -> dict[str, Any]:
-    """COCO document of one split without the images that cannot be used; what is wrong goes to `report`.
+    """COCO document of one split without the images that cannot be used; problems go to `report`.
 
-    An image that a viewer turns by a quarter goes: its labels mean that view, while training reads the stored pixels.
+    An image that a viewer turns by a quarter is left out: its labels mean that view, while training reads the stored
+    pixels.
     """
     images, annotations = [], []
     folders: dict[str, Folder] = {}
@@ -202,7 +203,7 @@ def _document(
             )
     for folder in folders.values():
         folder.report(split, report)
-    if 2 * len(images) > len(paths) and not labelled:  # else the missing images are the mistake
+    if 2 * len(images) > len(paths) and not labelled:  # otherwise the missing images are the mistake
         report.add("empty", split, root, "labels", _without_labels(images[0]["file_name"], root))
     if wrong := judge(found, points):
         report.add(wrong[0], split, root / next(iter(folders)), "labels", wrong[1])
@@ -211,7 +212,7 @@ def _document(
 
 
 def _size(path: Path, identity: int, split: str, report: Report, sources: Sources) -> tuple[int, int] | None:
-    """(width, height) of an image, or None for one that goes."""
+    """(width, height) of an image, or None for one that is left out."""
     sources.file(path)
     try:
         with Image.open(path) as picture:

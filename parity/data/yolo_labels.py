@@ -21,9 +21,9 @@ from parity.errors import UserError
 from parity.files import read_lines
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-ROUNDING = 1e-6  # what a coordinate may pass 0 or 1 by without a word; more, up to a pixel, is noted and clipped
-POSES = 3  # lines that a layout of keypoints is believed from
-SLACK = 0.05  # of the box's sides that a keypoint may lie outside of its box
+ROUNDING = 1e-6  # a coordinate may pass 0 or 1 by this much without a note; more, up to a pixel, is noted and clipped
+POSES = 3  # with fewer lines a layout of keypoints is not believed
+SLACK = 0.05  # share of the box's sides by which a keypoint may lie outside its box
 
 
 @dataclass(frozen=True)
