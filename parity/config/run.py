@@ -17,9 +17,8 @@ from parity.errors import UserError
 MACHINE_KEYS = ("workers", "log_seconds", "checkpoint_minutes", "keep_checkpoints", "keep_states")
 
 FrameworkName = Literal["torch", "jittor"]
-FrameworkOptions = dict[
-    str, Any
-]  # options that only one framework knows: jittor's `ops`, a `dtype`
+# Options that only one framework knows: jittor's `ops`, a `dtype`.
+FrameworkOptions = dict[str, Any]
 
 
 class EvaluateConfig(Section):
