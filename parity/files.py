@@ -35,12 +35,12 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):  # the error that is on its way says more
+        with suppress(OSError):  # the error that is already raised says more
             temporary.unlink(missing_ok=True)
 
 
 def sync(path: str | os.PathLike) -> None:
-    """Have a file, or the names in a directory, on the disk when this returns."""
+    """Write a file, or the names in a directory, to the disk before returning."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -57,12 +57,12 @@ def sweep(folder: str | os.PathLike) -> None:
 
 @contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[None]:
-    """Be the only one at work in a folder. Raises UserError when another process is.
+    """Keep other processes from working in a folder. Raises UserError when one already does.
 
-    The kernel gives the lock back when its holder ends, however it ends; the file `.lock` that stays means nothing.
-    Forked children have no part in it: compilers that outlive a killed training must not keep its folder.
+    The kernel releases the lock when its holder ends, however it ends. The file `.lock` stays and means nothing. Forked
+    children do not hold the lock: compilers that outlive a killed training must not block its folder.
     """
-    from filelock import FileLock, Timeout  # only who trains needs it; this module also runs without packages
+    from filelock import FileLock, Timeout  # only training needs it; this module also runs without packages
 
     folder = Path(folder)
     # A soft lock, which the library falls back to where a file system has none, would outlive a killed holder.
@@ -104,7 +104,7 @@ def write_json(path: str | os.PathLike, value: Any, indent: int | None = 1) -> N
 def read_json(path: str | os.PathLike) -> Any:
     """Read JSON. Raises UserError naming the file, and the line where it stops being JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows put a mark in front
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark in front
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

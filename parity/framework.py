@@ -97,7 +97,7 @@ class Framework(ABC):
     """
 
     name: str
-    dtypes: tuple[str, ...] = ("float32",)  # what option `dtype` may be
+    dtypes: tuple[str, ...] = ("float32",)  # values of the option `dtype`
 
     @abstractmethod
     def __init__(self, device: str = "cpu", threads: int | None = None, options: FrameworkOptions | None = None): ...
@@ -134,16 +134,16 @@ class Framework(ABC):
 
     @abstractmethod
     def forward_backward(self, batch: Batch, draws, epoch: int, scale: float = 1.0, extras: bool = False) -> StepResult:
-        """Train-mode forward, losses, and gradients of `scale * total` added to what is accumulated."""
+        """Train-mode forward, losses, and gradients of `scale * total` added to the accumulated ones."""
 
     @abstractmethod
     def optimizer_step(
         self, lrs: list[float], clip_norm: float | None, norm: bool = True
     ) -> tuple[float | None, float]:
-        """Clip by global norm, step with one learning rate per group. What is accumulated afterwards begins anew.
+        """Clip by global norm, step with one learning rate per group. Accumulation then starts from zero.
 
-        Returns (global gradient norm before clipping, factor that clipping applied: 1 = none). Without `norm`, the
-        norm is None where nothing clips: nobody pays for a number that is not logged.
+        Returns (global gradient norm before clipping, factor that clipping applied: 1 = none). Without `norm`, the norm
+        is None where nothing clips: a number that is not logged costs nothing.
         """
 
     @abstractmethod
@@ -160,7 +160,7 @@ class Framework(ABC):
 
     @abstractmethod
     def set_gradients(self, arrays: dict[str, np.ndarray]) -> None:
-        """Put these in the place of what is accumulated; parameters that are not named have no gradient then."""
+        """Replace the accumulated gradients by these; parameters that are not named then have no gradient."""
 
     @abstractmethod
     def optimizer_state(self) -> dict[str, np.ndarray]:

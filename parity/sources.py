@@ -55,7 +55,7 @@ def code_digest(root: Path, files: Iterable[Path]) -> str:
 
 @cache
 def _meaning(text: str) -> str:
-    """A source without what changes nothing, as text."""
+    """A source as text, without the parts that change no result."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

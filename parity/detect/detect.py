@@ -148,7 +148,7 @@ class Work:
                 return
 
     def finish(self, missing: list[tuple[str, str]]) -> None:
-        """Write detections.json and images.json, print the counts, name what could not be read.
+        """Write detections.json and images.json, print the counts, name the files that could not be read.
 
         Raises UserError when nothing could be read at all.
         """

@@ -15,7 +15,7 @@ from parity.framework import Framework
 from parity.weights import coverage, formats
 
 COCO = ROOT / "config/classes/coco.yaml"
-DETECTIONS = 100  # kept per image where no run says otherwise, as COCO's evaluation does
+DETECTIONS = 100  # detections kept per image where no run says otherwise, as in COCO's evaluation
 
 
 @dataclass
@@ -46,7 +46,7 @@ def of_run(folder: Path, weights: Path | None = None) -> Detector:
 def of_weights(weights: Path, model: str, variant: str | None, names: Path | None = None) -> Detector:
     """Released weights: COCO's 80 classes, or those of `names`, a YAML or JSON file with ids and names.
 
-    Raises UserError for an unknown model or variant, and for a file of names that is none.
+    Raises UserError for an unknown model or variant, and for a file without names.
     """
     classes = class_names(names or COCO)
     file = model_config(model, variant, len(classes))

@@ -11,7 +11,7 @@ NEVER = "\U0010ffff"  # a code point that no font has: its picture is the font's
 
 
 def has_glyphs(font: ImageFont.FreeTypeFont, text: str) -> bool:
-    """Whether the font draws every character of `text` otherwise than its picture for a missing glyph."""
+    """Whether the font draws no character of `text` as its picture for a missing glyph."""
     missing = bytes(font.getmask(NEVER))
     return all(bytes(font.getmask(letter)) != missing for letter in set(text) if not letter.isspace())
 

@@ -1,4 +1,4 @@
-"""A sheet of validation images: on the left what is in them, on the right what was detected."""
+"""A sheet of validation images: their objects on the left, the detections on the right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def evenly(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly spaced: nobody picked the pretty ones."""
+    """At most `count` of the items, evenly spaced, so that nobody picks the pretty ones."""
     places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
     return [items[place] for place in places]
 
@@ -47,7 +47,7 @@ class Sheet:
         """The sheet for detections in COCO results format.
 
         Of each image as many detections are drawn as it has objects, those with the best scores. So a model that has
-        learnt little shows what it thinks of, and how sure it is, where a limit of the score would leave nothing.
+        learnt little still shows its best guesses and how sure it is. A limit on the score would leave nothing.
         """
         of_image: dict[int, list[ResultEntry]] = {row.id: [] for row in self.rows}
         for entry in found:

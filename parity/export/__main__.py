@@ -1,4 +1,4 @@
-"""What exported files compute, for the check: `python -m parity.export`, in the environment with onnxruntime.
+"""Compute with exported files, for the check: `python -m parity.export`, in the environment with onnxruntime.
 
 Writes raw.npz, the raw outputs of a batch under the names of `trace`, and detections.json with its timing lines, as
 `predict` does for a framework.
@@ -40,7 +40,7 @@ def main(given: list[str] | None = None) -> int:
 
 
 def answer(args: argparse.Namespace) -> None:
-    """Run both files. Raises UserError for a file that is none, or a configuration that does not fit."""
+    """Run both files. Raises UserError for a file that is no exported model, or a configuration that does not fit."""
     run = load_run(args.config)
     batch, _ = read_inputs(args.inputs, train=False, num_classes=0)
     raw = Session(args.raw, run.threads)
@@ -60,7 +60,7 @@ def answer(args: argparse.Namespace) -> None:
 
 
 def in_parts(session: Session, batch: Batch) -> dict[str, np.ndarray]:
-    """Outputs of a batch, taken in parts of what the file takes at most."""
+    """Outputs of a batch, computed in parts of the largest size that the file takes."""
     step = session.batch or len(batch.images)
     parts = [
         session.run(Batch(batch.images[i : i + step], batch.sizes[i : i + step]))

@@ -1,7 +1,8 @@
 """Does an exported file compute what both frameworks compute? Raw tensors, detections and AP, one framework at a time.
 
-Tolerances are those of the alignment ladder (`parity.align.tolerances`: output, detections, AP). What compares nothing
-is incomplete, never a pass: no image, no annotation, or a model that detects next to nothing, where every AP is alike.
+Tolerances are those of the alignment ladder (`parity.align.tolerances`: output, detections, AP). A check that compares
+nothing is incomplete, never a pass: no image, no annotation, or a model that detects next to nothing, so that every AP
+is alike.
 """
 
 import json
@@ -88,12 +89,12 @@ class Check:
 
 
 def read_answer(folder: Path, annotations: Path) -> Answer:
-    """What `python -m parity.export`, or `trace` and `predict`, wrote into a folder. Raises UserError."""
+    """Read what `python -m parity.export`, or `trace` and `predict`, wrote into a folder. Raises UserError."""
     detections = read_json(folder / "detections.json")
     metrics = evaluate(annotations, detections)["metrics"]
     lines = (folder / "detections.timing.jsonl").read_text().splitlines()
     seconds = [line["forward"] + line["postprocess"] for line in map(json.loads, lines)]
-    later = seconds[1:]  # the first one carries what is done once
+    later = seconds[1:]  # the first image includes work that is done only once
     return Answer(read_npz(folder / "raw.npz"), detections, metrics, 1000 * statistics.median(later) if later else None)
 
 

@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself. Everything that a program needs to use it stands in its metadata.
+"""The metadata of an exported ONNX file: everything that a program needs to use the file.
 
 Inputs are `images` float32 [B, 3, H, W], preprocessed, and `sizes` int64 [B, 2], the (height, width) of each image
 before padding; a file of raw outputs has `sizes` only if its network needs them. Outputs are those of `trace`
@@ -40,7 +40,8 @@ def batch_of(text: str) -> int | None:
 def size_of(text: str, config: ModelConfig) -> tuple[int, int] | None:
     """(height, width) from what the user wrote: `any` (None), or `fixed`, the one size of the model's input.
 
-    Raises UserError for another word, and where images keep their proportions, so that there is no one size.
+    Raises UserError for another word. Raises it too where images keep their proportions, because then there is no one
+    size.
     """
     if text == "any":
         return None
