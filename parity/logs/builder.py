@@ -11,11 +11,11 @@ from parity.logs.names import RECALLS
 from parity.logs.record import Fact, Note, Run, Source
 from parity.logs.settle import assign_tables, positions, to_fractions
 
-EPOCH = 10_000_000  # more iterations than any epoch has: (epoch, iteration) as one number that orders
-RECENT = 16  # records; a position that comes again this soon was written by a second process, not by a restart
+EPOCH = 10_000_000  # more iterations than any epoch has, so that epoch * EPOCH + iteration orders all records
+RECENT = 16  # records; if a position comes again this soon, a second process wrote it, not a restart
 TABLES = 5000  # COCO tables that wait for their evaluation
 CLASSES = 2000  # LVIS has 1203
-REPEATS = 3  # places in a row that come again make a restart
+REPEATS = 3  # so many places in a row that come again mean a restart
 WORDS = 20  # lines that speak of simulation, kept per run
 _HINTS = ("simulat", "mock", "fake", "dummy", "fabricat", "模拟", "虚拟", "伪造", "造假", "仿真")
 _SIMULATED = re.compile(
@@ -43,7 +43,7 @@ class Builder:
     # what readers call -----------------------------------------------------------------------------------------
 
     def fact(self, name: str, value: Any, line: int) -> None:
-        """Something the log says about its run; the first word on it counts."""
+        """A fact that the log states about its run; the first statement counts."""
         if value is None:
             return
         if self._headed:
@@ -52,7 +52,7 @@ class Builder:
             self._set(name, value, line)
 
     def header(self, line: int) -> None:
-        """A process starts here: facts from now on belong to what it writes."""
+        """A process starts here: facts from now on belong to its records."""
         if self.run.size():
             self._headed = True
 
@@ -180,7 +180,7 @@ class Builder:
             self._tables.append((line, dict(metrics)))
 
     def settle_table(self, line: int) -> None:
-        """Training goes on: a single table that no evaluation line has claimed evaluates the epoch before."""
+        """Training goes on, so a single table that no evaluation line has claimed belongs to the epoch before."""
         if len(self._tables) == 1 and self._epoch is not None and self.tables_lead:
             ((at, metrics),) = self._tables
             self._tables.clear()
@@ -262,7 +262,7 @@ class Builder:
     def _goes_back(
         self, line: int, order: float, epoch: int | None, values: Mapping[str, float], record: tuple
     ) -> bool:
-        """Settle a step that is not behind the last one; False when it is to be left out."""
+        """Handle a step that does not come after the last one; returns False when it is to be left out."""
         steps = self.run.steps
         if order == self._last and not self.processes:  # the same step in several rows, each with other columns
             if len(steps) and steps.complete({name: float(value) for name, value in values.items()}):
@@ -344,7 +344,7 @@ class Builder:
         positions(run)
 
     def _count(self, code: str, line: int) -> None:
-        """One more of something that may happen on every line; the first few lines are kept."""
+        """Count an event that may happen on every line, and keep the first few lines."""
         lines = self._counts.setdefault(code, [])
         self._totals[code] = self._totals.get(code, 0) + 1
         if len(lines) < 5:

@@ -49,7 +49,7 @@ def phase(name: str) -> str:
 
 @lru_cache(NAMES)
 def bare(name: str) -> str:
-    """A name without what says where it was measured: `loss_bbox` for `Train_loss/loss_bbox`."""
+    """A name without the part that says where it was measured: `loss_bbox` for `Train_loss/loss_bbox`."""
     name = _CHINESE.get(name.strip(), name.strip())
     parts = [p for p in name.split("/") if p]
     if len(parts) > 1 and re.search(r"loss", parts[0], re.I) and not re.search(r"^total", parts[0], re.I):
@@ -81,7 +81,7 @@ def metric(name: str) -> str | None:
 
 @lru_cache(NAMES)
 def quantity(name: str) -> tuple[str, float] | None:
-    """(name here, factor to its unit here) of a number in a training line; None for what is not looked at.
+    """(name here, factor to its unit here) of a number in a training line; None for one that is not used.
 
     Losses keep their own bare name; the total is `loss`. Times are in seconds, memory in MB.
     """

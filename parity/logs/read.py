@@ -41,7 +41,7 @@ class Format:
     processes: bool
 
 
-# the more particular first: one line of an earlier format outweighs those of later ones
+# special formats first: one line of an earlier format outweighs those of later ones
 FORMATS = (
     *(
         Format(m.NAME, m.recognise, m.Reader, m.Reader.processes)
@@ -60,7 +60,7 @@ def detect(path: Path) -> Format | None:
         for place, known in enumerate(FORMATS):
             if known.recognise(text):
                 hits[place] += 1
-                break  # a record of a particular format also looks like one of the general ones
+                break  # a record of a special format also looks like one of a general format
         if max(hits.values()) >= ENOUGH:
             break
     particular = [place for place in range(len(FORMATS) - 1) if hits[place]]
@@ -130,10 +130,10 @@ def _read_events(*paths: Path) -> list[Run]:
 
 
 def read(argument: str) -> Run:
-    """One run from what a user wrote: `path`, `path#2` for the second run of a file, `train.log,test.log` to have what
-    the first file lacks from the others. A path may be a folder.
+    """One run from what a user wrote: `path`, `path#2` for the second run of a file, `train.log,test.log` to fill the
+    gaps of the first file from the others. A path may be a folder.
 
-    Without a number the fullest run of a file is taken, the later one of equals. Raises UserError.
+    Without a number the fullest run of a file is taken, the later one of equally full runs. Raises UserError.
     """
     run: Run | None = None
     for part in _parts(argument):
@@ -188,7 +188,7 @@ def read_folder(folder: Path) -> list[Run]:
 
 
 def merge(first: Run, second: Run) -> Run:
-    """The first run with what it lacks from the second: whole tables and facts, never single values of a table."""
+    """The first run, its gaps filled from the second: whole tables and facts, never single values of a table."""
     run = replace(first, facts={**second.facts, **first.facts}, more=[*first.more, second.source])
     taken = []
     for name in ("steps", "epochs", "evaluations"):

@@ -1,4 +1,4 @@
-"""What is settled once a run of a log has been read: late tables, the scale of its metrics, the axis of its steps."""
+"""The last work on a run of a log, once it has been read: late tables, the scale of metrics, the axis of steps."""
 
 from array import array
 from math import isnan, nan
@@ -9,7 +9,7 @@ from parity.logs.record import Note, Run
 
 
 def assign_tables(run: Run, tables: list[tuple[int, dict[str, float]]]) -> None:
-    """COCO tables that no evaluation line claimed: printed late, by another stream, in the order of evaluations."""
+    """Assign COCO tables that no evaluation line claimed: they were printed late, in the order of evaluations."""
     if not tables:
         return
     table = run.evaluations
@@ -41,7 +41,7 @@ def assign_tables(run: Run, tables: list[tuple[int, dict[str, float]]]) -> None:
 
 
 def to_fractions(run: Run) -> None:
-    """Metrics as 0 to 1: a log that has one above 1 gives all of them in points."""
+    """Bring metrics to 0..1: if one is above 1, the log gives all of them in points."""
     table = run.evaluations
     names = [n for n in (*AP_METRICS, *RECALLS) if n in table.columns]
     for name in names:

@@ -1,6 +1,6 @@
 """Observations in a log that deserve a look. Each names its lines; none is a verdict on a person.
 
-What is looked for: times equal to the last digit over many lines, curves without noise, AP that moves while the loss
+The functions look for times equal to the last digit over many lines, curves without noise, AP that moves while the loss
 stands still, times of day that stand still, go back or contradict the iteration time, words that speak of simulation,
 and the same log on both sides.
 """
@@ -19,11 +19,11 @@ LONG_RUN = 20  # lines with the same time of three digits; of four and more digi
 SHORT_RUN = 8
 SMOOTH_POINTS = 20  # points of a curve that are looked at for noise
 SMOOTH = 0.1  # median change of the slope, in median slopes; a measured loss has about 1
-AP_MOVE = 0.02  # of AP (0 to 1) that counts as moving
+AP_MOVE = 0.02  # change of AP (0 to 1) that counts as moving
 LOSS_STILL = 1e-6  # relative change of the loss that counts as none
 STANDING = 10  # lines in a row with the same time of day
-CONTRADICTS = 2.0  # times of day and iteration time apart by this factor
-SAME_POINTS = 10  # equal losses that make two logs the same one
+CONTRADICTS = 2.0  # factor between times of day and iteration time that counts as a contradiction
+SAME_POINTS = 10  # so many equal losses make two logs the same one
 LOSS_FACTOR = 1.5  # a loss this much higher, beside an AP higher by AP_APART, is worth a look
 AP_APART = 0.05
 SHOWN = 6  # places that an observation names
@@ -66,7 +66,7 @@ def identical_times(side: int, run: Run) -> list[Sign]:
 
 
 def _identical_epochs(side: int, run: Run) -> list[Sign]:
-    """The same for the seconds of whole epochs, three digits of which are enough."""
+    """The same for the seconds of whole epochs; numbers of three digits are enough."""
     table = run.epochs
     found = [
         (count, first, last, value)
@@ -81,7 +81,7 @@ def _identical_epochs(side: int, run: Run) -> list[Sign]:
 
 
 def _digits(value: float) -> int:
-    """Decimals of a number whose text is not at hand: those that it needs."""
+    """Decimals that a number needs, used where its text is not known."""
     return len(f"{value:.6f}".rstrip("0").partition(".")[2])
 
 

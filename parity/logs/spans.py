@@ -42,7 +42,8 @@ def inference(run: Run) -> Inference:
 def epoch_times(runs: list[Run]) -> tuple[list[str], list[Series]]:
     """Per run: how its epoch times are known ("recorded", "stamps", "product", "" for not at all), and the times.
 
-    The first way that all runs have is taken for all, so that like stands beside like; otherwise each has its best.
+    The first way that all runs have is used for all, so that equal things are compared. Otherwise each run uses its
+    best.
     """
     ways = {"recorded": _recorded, "stamps": _from_stamps, "product": _product}
     found = {name: [way(run) for run in runs] for name, way in ways.items()}

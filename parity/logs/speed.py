@@ -1,4 +1,4 @@
-"""Iteration times of logs, made alike: what a line's time means, warm-up left out, per image and per epoch.
+"""Iteration times of logs in one form: a line's time has one meaning, without warm-up, per image and per epoch.
 
 Tools print different things under `time`: the last iterations' mean (MMDetection, DETR), or the mean since the start of
 the run (jittordet). The second is turned back into times of the iterations between two lines.
@@ -15,7 +15,7 @@ from parity.compare.stats import ALPHA, Verdict
 from parity.logs.ratio import FEWEST, ratio_of_medians
 from parity.logs.record import Run
 
-MARGIN = 0.05  # of the ratio, as for the speed of this project's own runs
+MARGIN = 0.05  # margin of the ratio, as for the speed of this project's own runs
 AGREE = 0.1  # median |log ratio| below which two ways of timing say the same
 
 

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from math import isnan, nan
 
-ROWS = 20_000  # held at most; a longer log is thinned evenly, which neither medians nor curves can see
+ROWS = 20_000  # rows held at most; a longer log is thinned evenly, which hardly changes medians or curves
 COLUMNS = 240  # DETR with six decoder layers has about 150
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from parity.errors import UserError
 
 BLOCK = 1 << 20
-LONGEST = 4 << 20  # characters of one line; what goes beyond is left out, so that no file can fill the memory
+LONGEST = 4 << 20  # characters of one line; the rest is left out, so that no file can fill the memory
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _BOMS = (
@@ -44,7 +44,7 @@ class TextFile:
     sha256      of the bytes
     lines       physical lines (ends of line, as editors count)
     torn        the last line has no end, so that its writer may have been stopped in it
-    oddities    what had to be dealt with: "carriage returns", "colours", "undecodable", "long lines", "BOM"
+    oddities    special things that were found: "carriage returns", "colours", "undecodable", "long lines", "BOM"
     """
 
     def __init__(self, path: str | Path):

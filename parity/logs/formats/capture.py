@@ -1,6 +1,6 @@
 """Captured console output of no known tool: progress bars, `name: value` and `name=value` pairs, COCO tables.
 
-A line counts when it has a known quantity. Its place is read from what it says: `Epoch 3/50`, `[10/100]`, `step 200`,
+A line counts when it has a known quantity. Its place is read from its text: `Epoch 3/50`, `[10/100]`, `step 200`,
 `第3轮`, or the counter of a progress bar (tqdm, Lightning, Keras).
 """
 
@@ -43,7 +43,7 @@ class Reader:
     def __init__(self, builder: Builder):
         self.builder, self.coco, self.sayings = builder, CocoLines(), Sayings()
         self.epoch: int | None = None
-        self._bar: tuple[int, str, tuple] | None = None  # a bar is redrawn; its last state of a place is the one kept
+        self._bar: tuple[int, str, tuple] | None = None  # a bar is redrawn; only its last state at a place is kept
 
     def feed(self, line: int, text: str) -> None:
         if self.coco.feed(line, text, self.builder):

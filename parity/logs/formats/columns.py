@@ -179,7 +179,7 @@ class JsonReader:
 def flat(record: dict[str, Any]) -> dict[str, Any]:
     """A record with its inner objects laid out as `outer/inner`.
 
-    Not `parity.files.leaves`: what lies deeper, and lists, are no quantities of a log.
+    This is not `parity.files.leaves`, because deeper levels and lists are no quantities of a log.
     """
     result: dict[str, Any] = {}
     for key, value in record.items():

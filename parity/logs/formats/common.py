@@ -20,7 +20,7 @@ LARGEST = 10**9  # epochs and iterations beyond are no counts
 
 
 def number(text: str) -> float:
-    """A number as logs print it; NaN for what is none."""
+    """A number as logs print it; NaN for other text."""
     try:
         return float(text)
     except ValueError:
@@ -42,7 +42,7 @@ def decimals(text: str) -> int | None:
 
 
 def whole(value: Any) -> int | None:
-    """A JSON or CSV value as a count from 0; None for what is none."""
+    """A JSON or CSV value as a count from 0; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if isinstance(value, float) and (not isfinite(value) or value != int(value)):
@@ -51,7 +51,7 @@ def whole(value: Any) -> int | None:
 
 
 def real(value: Any) -> float | None:
-    """A JSON value as a number; None for what is none."""
+    """A JSON value as a number; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -143,7 +143,7 @@ class CocoLines:
         return True
 
     def close(self, builder: Builder) -> None:
-        """The table is over, e.g. because the file is."""
+        """End the table, e.g. because the file ends."""
         if self.metrics:
             builder.coco_table(self.line, self.metrics)
         self.metrics = {}
@@ -207,12 +207,12 @@ _ARGUMENTS = {
 
 
 class Sayings:
-    """Facts that stand in a log's own words, whatever its format: machine, versions, arguments, counts."""
+    """Facts that a log states in plain text, whatever its format: machine, versions, arguments, counts."""
 
     def feed(self, line: int, text: str, builder: Builder) -> None:
         if _START.search(text):
             builder.header(line)
-        if len(text) > 20_000:  # a dump; patterns over it would take long and say little
+        if len(text) > 20_000:  # a dump; matching patterns on it would take long and find little
             return
         for name, pattern in _SAYINGS:
             if found := pattern.search(text):

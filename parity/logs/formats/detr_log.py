@@ -53,6 +53,6 @@ class Reader:
 
 
 def _times(record: dict[str, Any]) -> dict[str, float]:
-    """Times of an epoch, where somebody's version logs them."""
+    """Times of an epoch, where a changed version of the code logs them."""
     value = real(record.get("train_time", record.get("epoch_time")))
     return {} if value is None else {"train_s": value}

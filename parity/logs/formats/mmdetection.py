@@ -15,7 +15,7 @@ TRAIN = re.compile(
 EVALUATE = re.compile(
     r"(?:Epoch|Iter)\((?P<phase>val|test)\)\s*(?:\[\s*(?P<epoch>\d{1,9})\])?\[\s*(?P<i>\d{1,9})(?:/\s*(?P<n>\d{1,9}))?\]"
 )
-_CONFIG_LINES = 20_000  # a longer configuration is none
+_CONFIG_LINES = 20_000  # a longer text is no configuration
 
 
 def recognise(text: str) -> bool:
