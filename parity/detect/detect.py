@@ -168,7 +168,7 @@ class Work:
             print(f"not done: {name}: {reason}", file=sys.stderr)
 
     def summary(self) -> str:
-        """Images, detections per class and the time per image (the first one apart: it carries what is done once)."""
+        """Images, detections per class and time per image (the first apart: some work is done only once)."""
         seconds = [image["seconds"] for image in self.images]
         counts: dict[str, int] = {}
         for entry in self.results:

@@ -20,7 +20,7 @@ DETECTIONS = 100  # detections kept per image where no run says otherwise, as in
 
 @dataclass
 class Detector:
-    """A model, ready to detect. `category_of` maps the head's class index to a category id, `names` that to a name."""
+    """A model, ready to detect. `category_of` maps the head's class index to a category id, `names` id to name."""
 
     config: ModelConfig
     weights: Path
