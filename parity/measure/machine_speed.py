@@ -1,9 +1,10 @@
 """The state of the machine during a measurement: how fast it was, and how busy with something else.
 
-Processors change their clock and virtual machines share their cores, without any trace in the load average: a fixed
-computation that belongs to no framework, timed among the samples of every profile, tells a slower framework from a
-slower minute. Both environments pin the same NumPy. A load average also remembers minutes, so that the compiler that
-ran before would make a machine look busy; processor time that others used meanwhile does not.
+Processors change their clock, and virtual machines share their cores; the load average shows neither. So a fixed
+computation that belongs to no framework is timed among the samples of every profile. It tells a slower framework from a
+slower minute. Both environments pin the same NumPy. A load average also covers the minutes before, so that a compiler
+that ran then would make the machine look busy. The processor time that others used during the measurement does not have
+this fault.
 """
 
 import os
@@ -13,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import psutil
 
-NUMBERS = 200_000  # whose exponentials are taken: too little memory to show beside a model's
-TIMES = 20  # that they are taken: a few milliseconds, too long for one interruption to decide
+NUMBERS = 200_000  # numbers whose exponentials are computed; their memory is small beside a model's
+TIMES = 20  # times that they are computed: a few milliseconds, so that one interruption does not decide
 REST = 0.01  # seconds, after which threads of a framework that wait for work in a loop have gone to sleep
 
 
@@ -39,7 +40,7 @@ class Pulse:
         return round(time.perf_counter() - begun, 7)
 
     def _everywhere(self, times: int) -> None:
-        """Compute on every thread at once; NumPy lets go of the interpreter meanwhile."""
+        """Compute on every thread at once; NumPy releases the interpreter lock meanwhile."""
 
         def compute(result: np.ndarray) -> None:
             for _ in range(times):
@@ -49,7 +50,7 @@ class Pulse:
 
 
 class Others:
-    """How many cores something else kept busy since this was made, on average; children of this process are its own."""
+    """Average number of cores that other processes kept busy since this was made; own children are not others."""
 
     def __init__(self) -> None:
         self.begun, self.everything, self.own = time.perf_counter(), _everything(), _own()
@@ -63,7 +64,7 @@ class Others:
 def _everything() -> float:
     """Seconds of processor time that all processes of the machine have used."""
     times = psutil.cpu_times()._asdict()
-    counted = {"guest", "guest_nice"}  # in user and nice already
+    counted = {"guest", "guest_nice"}  # already counted in user and nice
     return sum(value for name, value in times.items() if name not in {"idle", "iowait"} | counted)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def flops(macs: int | None) -> int | None:
-    """Floating-point operations: a multiply-accumulate is two. Papers say FLOPs for one or for the other."""
+    """Floating-point operations: a multiply-accumulate is two. Papers use FLOPs for either of them."""
     return None if macs is None else 2 * macs
 
 
@@ -27,8 +27,8 @@ class MacCounter:
         """Multiply-accumulates of one call of one module, without those of the modules inside it.
 
         Convolution: output elements * input channels per group * kernel area. Linear layer: output elements * input
-        width. A module with arithmetic of its own says how much that is in a method `macs(*inputs)`: attention.
-        Everything else (biases, norms, activations, sums, position tables, query selection) counts nothing.
+        width. A module with arithmetic of its own, such as attention, gives its number in a method `macs(*inputs)`.
+        Everything else (biases, norms, activations, sums, position tables, query selection) does not count.
         """
         if isinstance(module, self.convolution):
             return output.numel() * module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]

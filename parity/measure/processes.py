@@ -1,7 +1,7 @@
-"""Several measurements of one setting, each from a process of its own, as one.
+"""Merge several measurements of one setting, each from its own process, into one.
 
 Reports show a setting once: samples of all processes together, the highest peak of memory, the longest first call.
-What is concluded about speed goes by processes, so every one of them stays, under `processes`.
+Conclusions about speed count processes, so every one of them stays, under `processes`.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ Profile = dict[str, Any]
 
 
 def processes(profile: Profile) -> list[Profile]:
-    """The measurements that a merged one was made from; one that was not merged stands for itself."""
+    """The measurements that a merged one was made from; an unmerged one is the only entry."""
     return profile.get("processes") or [profile]
 
 
 def merge(found: list[Profile]) -> Profile:
-    """Profiles of one setting, in the order measured, as one. What they share is taken from the first."""
+    """Merge profiles of one setting, in the order measured. What they share is taken from the first."""
     if len(found) == 1:
         return found[0]
     first = found[0]

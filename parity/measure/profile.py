@@ -3,12 +3,12 @@
 Inference is timed image by image at batch size 1, split into preprocessing (read, decode, resize), forward (from the
 arrays to raw outputs, device synchronised) and post-processing (to detections). Training steps are timed whole; a
 second series of steps, synchronised between its parts, gives the split, because the extra waiting would slow a lazy
-framework. In between, a fixed computation shows how fast the machine itself is (`machine_speed`); how much of it
-something else used is recorded for each of the two timed series.
+framework. In between, a fixed computation shows how fast the machine itself is (`machine_speed`); how many cores other
+processes used is recorded for each of the two timed series.
 
-A framework is measured as a good user would run it: with the option `tuned`, so that nothing is paid for repeating a
-run to the last bit, and without a gradient norm where nothing clips. One process is one sample: what is concluded about
-speed needs several (`parity.measure.processes`).
+A framework is measured as a good user would run it: with the option `tuned`, so that it spends no time on making a run
+repeatable to the last bit, and without a gradient norm where nothing clips. One process is one sample: conclusions
+about speed need several (`parity.measure.processes`).
 """
 
 import argparse
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class Stopwatch:
-    """Seconds between calls, after the framework has finished what was queued."""
+    """Seconds between calls, after the framework has finished its queued work."""
 
     def __init__(self, framework: Framework):
         self.framework, self.last = framework, time.perf_counter()
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
 
 
 class GaveUp(BaseException):
-    """The time is over. No Exception, because compilers catch those and try something else."""
+    """The time is over. This is no subclass of Exception, because compilers catch those and try something else."""
 
 
 def measure_compiled(
@@ -177,7 +177,7 @@ def measure_inference(
 ) -> tuple[dict[str, list[float]], list[float], float, Batch]:
     """Latency samples in seconds by stage, pulses of the machine, cores that others used, and the last batch.
 
-    Goes round the validation images as often as needed.
+    The validation images are repeated as often as needed.
     """
     samples: dict[str, list[float]] = {"preprocess": [], "forward": [], "postprocess": [], "total": []}
     watch, pulse = Stopwatch(framework), Pulse(framework.threads_in_use())
@@ -202,7 +202,7 @@ def measure_inference(
             if taken == images + warmup:
                 break
             if taken == warmup:
-                others = Others()  # of the timed series only: what was compiled before is no part of it
+                others = Others()  # of the timed series only, without the compilation before it
             watch.lap(synchronize=False)
     return samples, pulses, round(others.cores(), 3), batch
 

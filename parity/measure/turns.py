@@ -1,9 +1,9 @@
 """The order in which the processes of a measurement take turns: A B B A, and whether they really did.
 
-A machine drifts: it grows warm, a neighbour begins to work. With one setting after the other all of it falls on one
-side. PyTorch and Jittor take turns in the order A B B A, again and again, so that each is as early and as late as the
-other. What is measured beside them (Jittor's own operators, torch.compile) comes afterwards, the longest last, so that
-it can be asked for later without measuring anything again.
+A machine drifts: it grows warm, a neighbour begins to work. If one setting were measured after the other, all of the
+drift would fall on one side. PyTorch and Jittor take turns in the order A B B A, again and again, so that each is as
+early and as late as the other. Further settings (Jittor's own operators, torch.compile) come afterwards, the longest
+last. So they can be asked for later without measuring anything again.
 """
 
 from collections.abc import Mapping
