@@ -1,4 +1,4 @@
-"""What stands at the top of a report: what the run settles, each with its count, then what it leaves open."""
+"""The top of a report: first the questions that the run settles, each with its count, then the open ones."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from parity.compare.stats import Verdict
 
 FAULTS = Path(__file__).resolve().parents[2] / "docs/faults.md"  # what `make faults` wrote
 CAUGHT = re.compile(r"^Caught\b[^:\n]*: (\d+) of (\d+)", re.MULTILINE)
-UNITS = ("modules", "parameters", "steps")  # of the ladder, that a reader knows
+UNITS = ("modules", "parameters", "steps")  # units of the ladder that a reader knows
 OPEN = ("inconclusive", "none")  # verdicts that settle nothing
 SHOWN = ("inference latency", "training step")
 

@@ -20,7 +20,7 @@ from parity.report.figures.imported import Pair
 from parity.report.report import environment, to_html
 
 LANGUAGES = {"en": "", "zh": ".zh"}  # language: what stands between `report` and the ending of its files
-EPOCH_ROWS = 40  # of the per-epoch table in the page; all are in the CSV
+EPOCH_ROWS = 40  # rows of the per-epoch table in the page; the CSV has all
 
 
 def make(runs: list[Run], names: list[str], title: str, folder: Path) -> tuple[list[Path], audits.Audit]:

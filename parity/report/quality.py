@@ -64,7 +64,7 @@ def mean_confusion(runs: Sequence[Quality]) -> np.ndarray | None:
 def confusion(found: Qualities) -> pd.DataFrame:
     """What each class was detected as, in counts: one row for every pair of classes that occurs.
 
-    Right detections come first, then what went wrong, the most frequent first.
+    Right detections come first, then the mistakes, the most frequent ones first.
     """
     tables = {name: mean_confusion(runs) for name, runs in found.items()}
     known = [table for table in tables.values() if table is not None]

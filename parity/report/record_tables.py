@@ -1,4 +1,4 @@
-"""Tables of what was recorded beside the results: conversion, alignment, audit, environment, configuration."""
+"""Tables of the records beside the results: conversion, alignment, audit, environment, configuration."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def conversion(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The ladder, what came of steps over the whole training, and rung 10 once more with the final weights.
+    """The ladder, the result of the steps over the whole training, and rung 10 once more with the final weights.
 
     Empty without a ladder.
     """
@@ -35,7 +35,7 @@ def alignment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def stock(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """The ladder of Jittor's own operators; empty where they did not climb it."""
+    """The ladder of Jittor's own operators; empty where it was not run."""
     return _rungs((comparison.stock or {}).get("rungs") or [])
 
 
@@ -47,7 +47,7 @@ def _rungs(rungs: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def precision(comparison: Comparison, findings: Findings) -> pd.DataFrame:
-    """One row per setting that is compared with the first framework, and quantity that was computed in float64 too."""
+    """One row for each setting that is compared with the first framework and each quantity computed in float64 too."""
     columns = ["quantity", "setting", "checked", "distance of the first", "distance", "ratio", "where"]
     rows = []
     for alignment in (comparison.alignment, comparison.stock):
@@ -117,7 +117,8 @@ def environment(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 def variant(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """The settings that differ from an official configuration.
 
-    The other column is the first official variant for `tiny`, and for an official one that variant as its file has it.
+    For `tiny` the other column is the first official variant. For an official variant it is that variant as its file
+    has it.
     """
     names = variant_names(comparison.model) if comparison.model in model_names() else []
     other = comparison.variant if comparison.variant != "tiny" else next((n for n in names if n != "tiny"), None)

@@ -6,7 +6,7 @@ from parity.data.entries import AP_METRICS
 from parity.weights.zoo import Released
 
 TITLES = {"torch": "PyTorch", "jittor": "Jittor"}
-WHOLE = 5000  # images of val2017, which published AP stands on
+WHOLE = 5000  # images of val2017, on which published AP is measured
 
 
 def page(released: Released, result: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Tables of what was measured: inference, training speed, memory, size. Times in ms where a name says so, else in s."""
+"""Tables of the measurements: inference, training speed, memory, size. Times in ms where a name says so, else in s."""
 
 from collections.abc import Callable
 from typing import Any

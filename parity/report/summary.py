@@ -70,7 +70,7 @@ def verdicts(entries: list[Entry]) -> pd.DataFrame:
 
 
 def conditions(entries: list[Entry]) -> pd.DataFrame:
-    """One row per model: under what it was trained and measured."""
+    """One row per model: the conditions under which it was trained and measured."""
     rows = []
     for comparison, _ in entries:
         manifest: dict = next((run.manifest for run in comparison.runs if run.manifest), {})

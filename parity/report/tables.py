@@ -54,7 +54,7 @@ def verdicts(comparison: Comparison, findings: Findings) -> pd.DataFrame:
 
 
 def _spread(verdict: Verdict) -> str | None:
-    """Standard deviation between processes in percent, of what is compared against first."""
+    """Standard deviation between processes in percent, first of the side that the other is compared with."""
     return None if verdict.spread is None else " / ".join(f"{100 * value:.1f}" for value in verdict.spread)
 
 
@@ -103,7 +103,7 @@ def _training_values(run: Run) -> dict[str, float | None]:
 def performance(comparison: Comparison, findings: Findings) -> pd.DataFrame:
     """All twelve metrics at each moment, per seed; with several seeds also their mean and standard deviation.
 
-    Data from VOC files have VOC's own AP as well, which only the final weights are judged by.
+    Data from VOC files have VOC's own AP as well, but only for the final weights.
     """
     moments: dict[str, Callable[[Run], dict]] = {
         "final weights": lambda run: ((run.coco or {}).get("metrics") or {}) | _voc(run),

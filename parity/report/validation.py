@@ -1,4 +1,4 @@
-"""What `make validate` says of one run beyond COCO's metrics: curves, best thresholds, confusions; text and files."""
+"""The output of `make validate` for one run besides COCO's metrics: curves, best thresholds, confusions."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def save(framework: str, found: Quality, folder: Path, title: str) -> list[Path]
 
 
 def text(framework: str, found: Quality, macs: int | None) -> str:
-    """The same for the terminal."""
+    """The same as text for the terminal."""
     runs = {framework: [found]}
     rows = tables.best_f1(runs)
     lines = ["score threshold with the best F1 at IoU .50 (all classes: detections of all classes pooled)"]

@@ -1,4 +1,4 @@
-"""The loss around the joint of a run that another one continued, mostly in the other framework."""
+"""The loss around the point where another run continued a run, mostly in the other framework."""
 
 from pathlib import Path
 
@@ -26,9 +26,9 @@ def differences(before: Path, after: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def continued(before: Path, after: Path) -> Figure:
-    """Both loss curves, the joint marked; below, how far the two are apart where the first run went on as well.
+    """Both loss curves, with the point marked; below, their difference where the first run went on as well.
 
-    `before` and `after` are folders of runs; `after` says in its run.json where it came in.
+    `before` and `after` are folders of runs; run.json of `after` says where that run began.
     """
     records = [read_json(Path(folder) / "run.json") for folder in (before, after)]
     origin = records[1].get("continued_from")

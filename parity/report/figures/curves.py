@@ -16,10 +16,10 @@ from parity.report.figures.style import canvas, display, empty, from_zero, look,
 NO_STEPS = "no step was recorded in metrics.jsonl"
 NO_EPOCHS = "no epoch was recorded in metrics.jsonl"
 NO_METRICS = "no evaluation was recorded in metrics.jsonl"
-MARKERS = 25  # on a curve; the white edges of more would cover the line between them
+MARKERS = 25  # markers on a curve; the white edges of more markers would cover the line
 MAX_COMPONENTS = 48  # panels of the component grid; further ones are in the table per_epoch
 
-AP_SMOOTHING = 0.6  # as TensorBoard starts: few evaluations bear no more
+AP_SMOOTHING = 0.6  # TensorBoard's first setting; few evaluations bear no more smoothing
 
 Series = Callable[[Run], tuple[list[float], list[float]]]
 
@@ -42,7 +42,7 @@ def draw(axis: Axes, comparison: Comparison, read: Series, why: str, marker: boo
             for x, y in curves:
                 axis.plot(*thin(x, y), color=style.color, linestyle=style.line, linewidth=0.7, alpha=0.55)
         if common:
-            width = width if len(common) < 150 else 0.6 * width  # a noisy curve would fill in
+            width = width if len(common) < 150 else 0.6 * width  # a noisy wide curve would become an area
             mean = np.mean([y[np.isin(x, common)] for x, y in curves], axis=0)
             label = display(name) + (f", mean of {len(curves)} seeds" if len(curves) > 1 else "")
             dots = style.marker if marker or len(common) == 1 else None

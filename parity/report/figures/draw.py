@@ -1,7 +1,7 @@
 """Every figure of a report: one function per stem of `parity.report.index.FIGURES`.
 
-A figure function takes (Comparison, Findings) and returns a matplotlib figure. It never fails for lack of data: what is
-missing is said in the figure.
+A figure function takes (Comparison, Findings) and returns a matplotlib figure. It never fails for lack of data: the
+figure says what is missing.
 """
 
 from collections.abc import Callable, Iterable

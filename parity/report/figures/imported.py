@@ -1,6 +1,6 @@
 """Figures of two imported logs. Nine of them are those of the published GFocalV2 comparison (`NINE`).
 
-A figure function takes a `Pair` and returns a matplotlib figure; what a log does not hold is said in the figure.
+A figure function takes a `Pair` and returns a matplotlib figure; the figure says what a log does not hold.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Pair:
     speed: Speed | None
 
     def looks(self) -> list[Look]:
-        """Jittor and PyTorch look as everywhere; other names by their place."""
+        """Jittor and PyTorch have their usual looks; other names get one by their place."""
         found = []
         for place, name in enumerate(self.names):
             low = name.lower()
@@ -225,7 +225,7 @@ def iteration_time(pair: Pair) -> Figure:
 
 
 def speed(pair: Pair) -> Figure:
-    """Bars: what the lines average to, beside medians per iteration, per image and per epoch."""
+    """Bars: the mean of the lines, beside medians per iteration, per image and per epoch."""
     panels = (
         ("mean of the printed times", "seconds per iteration", lambda t: t.author, None),
         ("median iteration, made alike", "seconds per iteration", lambda t: t.median, lambda t: 1),

@@ -85,7 +85,7 @@ def _curve(axis: Axes, name: str, runs: list[Quality], place: int, order: int) -
 
 
 def draw_confusions(title: str, found: Qualities, missing: Mapping[str, str]) -> Figure:
-    """One panel for each framework: what is in a row was detected as what is in a column."""
+    """One panel for each framework: rows are classes of objects, columns the classes they were detected as."""
     tables = {name: mean_confusion(runs) for name, runs in found.items()}
     names = [*found, *(name for name in missing if name not in found)]
     title = f"{title}: what objects were detected as"

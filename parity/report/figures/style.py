@@ -34,7 +34,7 @@ POINTS = 3000  # longest curve drawn in full; longer ones are thinned, which the
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, line style, marker and hatch of one framework or setting: tellable apart in grey, too."""
+    """Colour, line style, marker and hatch of one framework or setting: they differ in grey print, too."""
 
     label: str
     color: str
