@@ -1,8 +1,8 @@
 """The design of the study as a simulation: which level each look may have, and what the test can show.
 
 After n pairs the test computes Student's interval of the mean difference at a one-sided level. It ends with
-*equivalent* when the interval lies inside the margin and with *different* when it lies outside; else it goes on.
-Whoever looks several times errs more often, so the level of one look must be smaller than that of the whole procedure.
+*equivalent* when the interval lies inside the margin and with *different* when it lies outside; else it goes on. A test
+with several looks errs more often, so the level of one look must be smaller than that of the whole procedure.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ BLOCK = 20_000  # simulated studies at a time, to bound memory
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of simulated studies, as shares; `pairs` is the mean number of pairs until the end."""
+    """How simulated studies ended, as shares; `pairs` is the mean number of pairs until the end."""
 
     equivalent: float
     different: float

@@ -63,6 +63,6 @@ def _looks(axis, judgement: Judgement, protocol: Protocol) -> None:
 
 
 def write(path: Path, figure: Figure) -> None:
-    """Write a PNG whose bytes depend on what is drawn alone."""
+    """Write a PNG whose bytes depend on the drawing alone."""
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=120, metadata={"Software": None})

@@ -47,7 +47,7 @@ def judgements(studies: Sequence[Study], protocol: Protocol) -> dict[tuple[str, 
 
 
 def readme(studies: Sequence[Study], protocol: Protocol) -> str:
-    """The table for the README, with one sentence that says what it stands on."""
+    """The table for the README, with one sentence that says what it is based on."""
     found = judgements(studies, protocol)
     rows = []
     for study in studies:
@@ -166,7 +166,7 @@ def _draws(pair: Pair, framework: str) -> str:
 
 
 def _null(judgement: Judgement, protocol: Protocol) -> list[str]:
-    """How wide chance is: each framework against itself, the permutation test, standard deviations."""
+    """How far chance alone reaches: each framework against itself, the permutation test, standard deviations."""
     lines = []
     for name, title in (("torch", "PyTorch"), ("jittor", "Jittor")):
         low, high = null_interval(judgement.counted, protocol.level, name)
@@ -210,7 +210,7 @@ def _companions(judgement: Judgement) -> list[str]:
 
 
 def _pilots(study: Study) -> list[str]:
-    """What pilots cost and gave: PyTorch alone, never counted."""
+    """Costs and results of the pilots, which run in PyTorch alone and are never counted."""
     rows = [row for row in study.rows if row.arm == "pilot"]
     if not rows:
         return []

@@ -1,4 +1,4 @@
-"""From recipes to what runs: configurations of training and exam, and digests of everything that they depend on."""
+"""Turn recipes into configurations of training and exam, with digests of everything that these depend on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from parity.sources import closure, code_digest, framework_files
 from parity.study.protocol import ExamConfig, Protocol, Recipes
 
 DIGITS = 16
-# What a run's weights and scores come from, beside the framework's own files.
+# Files that decide a run's weights and scores, beside the framework's own.
 STARTS = (
     "parity/train/train.py",
     "parity/train/exam.py",
@@ -77,7 +77,7 @@ def _resolved(
         raise refusal(error, WorkflowConfig, given, f"recipe of {model}") from None
     if settings.data.subset:
         raise UserError("recipe: data.subset: is not used by studies, say the source's train_images")
-    return resolve(settings, model).but(keep_states=0), settings.data  # nobody takes steps of these runs again
+    return resolve(settings, model).but(keep_states=0), settings.data  # no verb takes steps of these runs again
 
 
 def _exam(data: DataConfig, exam: ExamConfig) -> DataConfig:

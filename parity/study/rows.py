@@ -17,7 +17,7 @@ SCORES = ("AP", "AP50", "AP75", "AR100", "APs", "APm", "APl")  # in points, 0 to
 METRICS = (*SCORES, "loss")
 FRAMEWORKS = ("torch", "jittor")
 ARMS = ("main", "null", "pilot")
-# What all runs that are compared must share, and how a refusal calls it.
+# Columns that all compared runs must share, and their names in error messages.
 SHARED = {
     "code": "code",
     "configuration": "configuration",
@@ -29,7 +29,7 @@ SHARED = {
 
 @dataclass(frozen=True)
 class Key:
-    """What makes a run a different one: one finished row at most for each."""
+    """The identity of a run. Each key has one finished row at most."""
 
     start: str
     recipe: str
@@ -167,12 +167,12 @@ def append(path: str | Path, row: Row) -> None:
 
 
 def counted(rows: Iterable[Row], start: str) -> list[Row]:
-    """The rows that a verdict stands on."""
+    """The rows that a verdict is based on."""
     return [row for row in rows if row.start == start and row.arm != "pilot"]
 
 
 def check_shared(rows: Iterable[Row], where: str | Path) -> None:
-    """Raise UserError, naming the digest, where counted rows of one start do not share what they must.
+    """Raise UserError, naming the digest, where counted rows of one start differ in a value that they must share.
 
     Code and versions are compared within a framework, the rest across both. Initial weights are compared within a seed
     and draw: both frameworks start from one file.

@@ -1,8 +1,8 @@
-"""`make study`: one run after the other, each ending as one row, going on where it stood.
+"""`make study`: one run after the other. Each ends as one row, and a new call goes on where the last one stopped.
 
-Before each run the rows say what is missing; after it one row is added. So a kill at any time costs the run that was at
-work at most, and that one continues from its own checkpoints. Training and exam are the verbs of the frameworks, each
-in a process of its own.
+Before each run the rows say what is missing; after it one row is added. So a kill costs at most the run that is at
+work, and that run continues from its own checkpoints. Training and exam are the verbs of the frameworks, each in a
+process of its own.
 """
 
 import shutil
@@ -59,7 +59,7 @@ class Study:
         self.call, self.tell = call, tell
 
     def run(self, start: str, again: bool = False) -> None:
-        """Pairs of one start until a look decides or all are there. With `again`, failed runs are repeated first."""
+        """Do pairs of one start until a look decides or all exist. With `again`, failed runs are repeated first."""
         work = self._work(start, "")
         with locked(self.place.results / self.name):
             work.check_rows()
@@ -78,7 +78,7 @@ class Study:
         self.tell(self.progress(start))
 
     def pilot(self, name: str, seeds: int, kinds: list[Kind]) -> None:
-        """Untouched and changed starts of a pilot's recipe, on the first pilot seeds, in PyTorch alone."""
+        """Run a pilot's recipe from untouched and changed starts, on the first pilot seeds, in PyTorch alone."""
         if name not in self.recipes.pilots:
             known = ", ".join(self.recipes.pilots) or "nothing, there are no pilots"
             raise UserError(f"PILOT={name}: expected one of {known}")
@@ -249,7 +249,7 @@ class Work:
         self._must("init", INITIALISER, words, out.parent)
 
     def _must(self, verb: str, framework: str, words: list[str], folder: Path) -> None:
-        """A verb that no row can do without."""
+        """Call a verb that every row needs."""
         log = folder / f"{verb}.log"
         status = self._call(framework, [verb, *words], log)
         if status:

@@ -17,7 +17,7 @@ from parity.study.protocol import Protocol
 from parity.study.rows import METRICS, Row, counted
 
 PERMUTATIONS = 10_000
-COMPANION_LEVEL = 0.05  # one-sided: companions are shown with 90 % intervals and judged by nobody
+COMPANION_LEVEL = 0.05  # one-sided: companions are shown with 90 % intervals and not judged
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Look:
-    """One look: pairs seen and pairs with a value, estimate with interval at the look's level, and what follows."""
+    """One look: pairs seen and pairs with a value, estimate with interval at the look's level, and the outcome."""
 
     pairs: int
     used: int
@@ -265,7 +265,7 @@ class Spread:
 
 
 def spreads(judgement: Judgement) -> Spread | None:
-    """How wide chance is, from the counted pairs; None with fewer than two.
+    """How far chance alone spreads results, from the counted pairs; None with fewer than two.
 
     `between` is the deviation of one Jittor run from the PyTorch run of the same seed and draw, `torch` and `jittor`
     that of two runs of one framework with the same seed and other last bits.
