@@ -11,8 +11,8 @@ Every framework's run is written by this code, so names are the same:
     epoch, epoch_time/<part>, memory/peak_mb
 
 The axis is the optimiser step. A run that goes on after it was killed begins a new file. The events up to its
-checkpoint are taken over, with their times, and the old file is removed: the file is then that of a run that nobody
-killed.
+checkpoint are taken over, with their times, and the old file is removed. The new file then equals that of a run without
+interruption.
 """
 
 import io
@@ -74,7 +74,7 @@ class Board:
                 yield payload
 
     def line(self, line: Mapping[str, Any]) -> None:
-        """Write what a line of metrics.jsonl says; the line of an epoch stands at the step before it."""
+        """Write the values of a line of metrics.jsonl; those of an epoch belong to the step before it."""
         if line["kind"] == "step":
             self.step = line["step"]
             self._scalars(step_scalars(line))
@@ -98,7 +98,7 @@ class Board:
         self._do(self.handle.flush)
 
     def sync(self) -> None:
-        """Have every event on the disk."""
+        """Write every event to the disk."""
         self._do(lambda: os.fsync(self.handle.fileno()))
 
     def close(self) -> None:

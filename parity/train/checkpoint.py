@@ -22,7 +22,7 @@ from parity.framework import Framework
 from parity.weights import formats
 
 PARTS = ("model", "optimizer", "ema")
-LR_DIGITS = 12  # learning rates are compared to so many decimals: another machine's cosine may differ in its last bit
+LR_DIGITS = 12  # decimals to which learning rates are compared: another machine's cosine may differ in its last bit
 
 
 class Running(TypedDict):
@@ -48,7 +48,7 @@ class Position:
     """The position of a run: `epoch` epochs and `step` optimiser steps are complete.
 
     `running` sums up the `steps` of the epoch that has begun: total, losses (name: [sum, count]), seconds.
-    `origin` says what a run continued that began in another folder.
+    `origin` names the checkpoint in another folder that the run began with, if there is one.
     `notes` are the digests of what the framework was given so far (`parity.train.observe`).
     """
 
@@ -93,7 +93,7 @@ class Checkpoint:
 
 
 class _Damaged(Exception):
-    """Why a file cannot be taken for a checkpoint."""
+    """Why a file cannot be used as a checkpoint."""
 
 
 def save(
@@ -155,7 +155,7 @@ def read(source: Path) -> Checkpoint:
 
 def _read(path: Path) -> Checkpoint:
     try:
-        with open(path, "rb"):  # a file that must not be read is no damaged file
+        with open(path, "rb"):  # a file without permission to read is not damaged
             pass
         with safe_open(str(path), framework="numpy") as handle:
             metadata = handle.metadata() or {}
@@ -209,7 +209,7 @@ def _lr_sha256(factors: np.ndarray, steps: int) -> str:
 def check(found: Checkpoint, config: Plain, factors: np.ndarray) -> None:
     """Raise UserError unless a run of `config` may go on from a checkpoint; names the key that differs.
 
-    Another number of epochs is no hindrance where the learning rates of the steps taken are the same.
+    Another number of epochs is allowed if the learning rates of the steps taken are the same.
     """
     there, here = dict(leaves(found.config)), dict(leaves(json.loads(json.dumps(config))))
     keys = [key for key in dict.fromkeys([*there, *here]) if there.get(key, "absent") != here.get(key, "absent")]

@@ -177,7 +177,7 @@ def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray,
             )
         position.origin = {"source": str(source), "framework": found.framework, "sha256": found.sha256}
         position.origin |= {"epoch": position.epoch, "step": position.step}
-        position.notes = {}  # of the other run's framework
+        position.notes = {}  # the notes are of the other run's framework
         position.best, position.best_epoch = -1.0, 0  # the best weights so far lie in the other run's folder
         progress.line(f"goes on from {found.path} of {found.framework}, after {place}")
     else:
@@ -187,7 +187,7 @@ def _start(run: RunConfig, framework: Framework, out: Path, factors: np.ndarray,
 
 
 class _Saver:
-    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` within an epoch. Its states too."""
+    """Writes checkpoints of one run: when called, and every `checkpoint_minutes` within an epoch. Keeps states, too."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """COCO evaluation: detections in, the twelve numbers of pycocotools and the AP of every class out.
 
-pycocotools decides every printed AP. This module feeds it, keeps it quiet, and turns its mistakes-by-assertion into
-errors that name the entry at fault.
+pycocotools decides every printed AP. This module feeds it, keeps it quiet, and turns its failed assertions into errors
+that name the entry at fault.
 """
 
 import io
@@ -107,7 +107,7 @@ def judged(document: Document, results: list[ResultEntry]) -> COCOeval:
 
 def ground_truth(path: str | Path) -> Document:
     """The annotation document with `id`, `iscrowd` and `area` filled in where the source has none."""
-    load_annotations(path, None)  # names what is malformed
+    load_annotations(path, None)  # its error names the malformed entry
     document = read_json(path)
     annotations = []
     for position, entry in enumerate(document["annotations"]):

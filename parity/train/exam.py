@@ -1,4 +1,4 @@
-"""The verb `exam`: what given weights are worth on the validation images of a run configuration.
+"""The verb `exam`: score given weights on the validation images of a run configuration.
 
 COCO's metrics, and the mean training loss on images that nobody trained on. The loss is computed as in training: batch
 normalisation by the batch, no augmentation, denoising from fixed draws, the same batches for every framework. It moves
@@ -70,7 +70,7 @@ def exam_losses(framework: Framework, loader: Loader, run: RunConfig, images: in
     seen = 0
     for number, batch in enumerate(islice(loader.eval_batches(size), whole)):
         result = framework.forward_backward(batch, Draws(DRAWS, number), run.train.epochs - 1)
-        framework.set_gradients({})  # nobody steps with them
+        framework.set_gradients({})  # no step uses the gradients, so they are dropped
         if not np.isfinite(result.total):
             raise UserError(f"loss is {result.total} on the exam's batch {number + 1}")
         seen += len(batch.images)

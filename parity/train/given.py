@@ -1,4 +1,4 @@
-"""What a verb is given on the command line: a run's configuration and weights, loaded into a framework."""
+"""The arguments of a verb, a run's configuration and weights, loaded into a framework."""
 
 from parity.config.run import RunConfig, load_run
 from parity.errors import UserError

@@ -1,4 +1,4 @@
-"""A record of what a framework is given and what it says of itself, made while it trains.
+"""A record of what a framework is given and what it reports about itself, made while it trains.
 
 The configuration says what a run should do. The audit of a comparison also wants to know what happened: which bytes
 the framework received, which weights it held after loading, which learning rates its optimiser used. All of it is

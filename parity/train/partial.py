@@ -1,4 +1,4 @@
-"""Detections on their way, a line per image: a killed prediction goes on where it was, and memory stays small.
+"""Detections of an unfinished prediction, a line per image. A killed prediction goes on, and memory stays small.
 
 `<out>.part.jsonl` begins with a key of what is predicted (weights, configuration, images). Lines of another key are
 dropped. When every image has its line, `finish` writes COCO results and the timing lines, image by image.
@@ -39,7 +39,7 @@ class Partial:
             raise UserError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def _lines(self) -> Iterator[tuple[dict[str, Any], int]]:
-        """Whole lines with the place where each ends; a torn one, and what is behind it, is left out."""
+        """Whole lines with the place where each ends; a torn line and all lines after it are left out."""
         if not self.path.exists():
             return
         end = 0

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     """Run the verb: one image at a time, so that the timing lines mean one image.
 
-    What is done is on the disk after each image (`parity.train.partial`): a killed call goes on, and any number of
+    Each image is on the disk when it is done (`parity.train.partial`). So a killed call goes on, and any number of
     images takes the memory of one.
     """
     configuration, framework, sha256 = model_with_weights(args.config, args.weights, framework_class)

@@ -102,7 +102,7 @@ class MetricsLog:
             self.board.line(line)
 
     def sync(self) -> None:
-        """Have every line on the disk: a checkpoint must not be there without the lines before it."""
+        """Write every line to the disk: a checkpoint must not exist without the lines before it."""
         self._do(lambda: os.fsync(self.handle.fileno()))
         if self.board:
             self.board.sync()
@@ -120,7 +120,7 @@ class MetricsLog:
 
 
 def _lines_before(path: Path, steps: int, epochs: int) -> list[tuple[str, Line]]:
-    """(text, record) of the lines up to a checkpoint. What stands behind it may be torn or damaged."""
+    """(text, record) of the lines up to a checkpoint. Later lines may be torn or damaged."""
     kept: list[tuple[str, Line]] = []
     try:
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []

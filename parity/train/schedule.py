@@ -8,7 +8,7 @@ from parity.config.train import EmaConfig, ScheduleConfig
 
 
 def lr_factors(spec: ScheduleConfig, epochs: int, steps_per_epoch: int) -> np.ndarray:
-    """float64 [epochs * steps_per_epoch]: what every group's learning rate is multiplied by at each optimiser step.
+    """float64 [epochs * steps_per_epoch]: the factor of every group's learning rate at each optimiser step.
 
     `kind`: "constant"; "multistep" (times `gamma` from each epoch of `milestones` on); "cosine" (from 1 to
     `final_factor`, falling with every step or, if `per` is "epoch", with every epoch). The first `warmup_steps` are

@@ -33,9 +33,9 @@ def spread(total: int, count: int) -> list[int]:
 def anchor_steps(total: int, count: int) -> list[int]:
     """`count` of the steps 2..total, at about equal ratios, the last among them: the steps that are taken again.
 
-    The first step is none, unless it is the only one: a box head whose last layer begins as zero predicts a denoising
-    box as it was given, and where that is cut at the image border like its target, the gradient of GIoU there is
-    whichever side of a maximum rounding picks.
+    The first step is left out, unless it is the only one. There a box head whose last layer begins as zero predicts a
+    denoising box as it was given. Where that box and its target are cut at the image border, the gradient of GIoU
+    depends on which side of a maximum rounding picks.
     """
     return [step + 1 for step in spread(total - 1, count)] if total > 1 else [1][:count]
 

@@ -72,7 +72,7 @@ def why_not_finite(
             ended = ", ".join(name for name, value in result.losses.items() if not np.isfinite(value)) or (
                 "" if np.isfinite(result.total) else "the total loss"
             )
-        except Exception as error:  # whatever stumbles over the missing number; what is recorded tells
+        except Exception as error:  # an effect of the missing number; the recorded outputs tell more
             ended = f"{type(error).__name__}: {error}"
     parameters = {tensor.name for tensor in framework.tensors() if tensor.kind != "buffer"}
     broken = [name for name, array in state.items() if name in parameters and not finite(array)]

@@ -17,7 +17,7 @@ from parity.train.evaluate import evaluate, to_coco
 def validate(
     run: RunConfig, framework: Framework, validation: Loader, notes: observe.Notes
 ) -> tuple[list[ResultEntry], dict[str, Any]]:
-    """Detections of the validation images with the weights that count, and what COCO's metrics say of them."""
+    """Detections of the validation images with the weights that count, and their COCO metrics."""
     advice = f"evaluate.batch_size is {run.evaluate.batch_size}; try a smaller one"
     with evaluated_weights(framework, run.train), trouble.memory_watched("the evaluation", advice):
         notes.pop("validation", None)  # of the validation before

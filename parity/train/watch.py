@@ -1,4 +1,4 @@
-"""What runs say of themselves while they are trained, read from their growing metrics.jsonl: `make watch`.
+"""Follow runs while they are trained, from their growing metrics.jsonl: `make watch`.
 
 The newest run of each framework is followed. On a terminal one screen shows all of them. Elsewhere each new epoch is
 one line, so that the output can go into a file or to another program.
@@ -16,9 +16,9 @@ from parity.config.layers import read_yaml
 from parity.errors import UserError
 
 SECONDS = 1.0  # between two looks
-SILENT = 120.0  # seconds without a new line after which it is said: killed, or at something long
+SILENT = 120.0  # seconds without a new line after which the screen says so: the run was killed, or does something long
 SHOWN = 12  # epochs on the screen
-CLEAR = "\x1b[H\x1b[2J"  # of a terminal: begin at the top of an empty screen
+CLEAR = "\x1b[H\x1b[2J"  # codes of a terminal: begin at the top of an empty screen
 WIDTH = 26  # letters of one run's column
 
 Record = dict[str, Any]  # a line of metrics.jsonl
@@ -97,7 +97,7 @@ class Followed:
             return None
         if self.texts.get(place) == line:
             return None
-        for later in [epoch for epoch in self.epochs if epoch > place]:  # of the training before this one
+        for later in [epoch for epoch in self.epochs if epoch > place]:  # epochs of the training before this one
             del self.epochs[later], self.texts[later]
         self.epochs[place], self.texts[place] = record, line
         return record
@@ -135,7 +135,7 @@ def follow(
             folder = newest(root, name)
             if folder is not None and (name not in runs or runs[name].folder != folder):
                 runs[name] = Followed(name, folder)
-        over = {name for name, run in runs.items() if run.ended()}  # before looking: the last lines are then there
+        over = {name for name, run in runs.items() if run.ended()}  # asked before reading, so that no line is missed
         for name, run in runs.items():
             lines = [epoch_text(run, record) for record in run.look()]
             if name in over and run.folder not in told:
@@ -189,7 +189,7 @@ def _state(run: Followed, over: bool) -> str:
 
 
 def _place(run: Followed | None) -> tuple[str, str]:
-    """The newest step in two lines: where it stands, what it gave."""
+    """The newest step in two lines: its place, and its values."""
     if run is None or run.step is None:
         return "-", ""
     planned, seconds = run.planned(), (run.step.get("seconds") or {}).get("step")
