@@ -120,7 +120,7 @@ def convert(
 
 
 def pretrained(path: str | Path) -> dict[str, Any] | None:
-    """Which pretrained file initial weights were laid over with, and what it did not give; None where there is none."""
+    """The pretrained file laid over the initial weights, and the tensors that it lacked; None where there is none."""
     if Path(path).suffix.lower() != ".safetensors":
         return None
     text = read_metadata(path).get("pretrained")

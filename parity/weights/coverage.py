@@ -19,7 +19,7 @@ from parity.weights.models import FACTS
 from parity.weights.models.facts import ModelFacts
 from parity.weights.pickles import BFLOAT16
 
-CLASSIFIER = r"(fc|conv5)\..*"  # what an ImageNet backbone has behind the layers that a detector uses
+CLASSIFIER = r"(fc|conv5)\..*"  # layers of an ImageNet backbone that come after those that a detector uses
 UNKNOWN = ModelFacts(rules=[], backbone_prefix="")  # a conversion from format to format, without a model
 
 
@@ -36,7 +36,7 @@ class Coverage:
     reset     class heads of another number of classes, left out on request
     box_rows  {class head that was left out: its last rows, which give box sides and are kept}
     drawn     targets of a part that only training uses, none of which the file has; they start anew
-    part, prefix       "detector" or "backbone", and what was put before the source's names
+    part, prefix       "detector" or "backbone", and the prefix put before the source's names
     """
 
     part: str

@@ -2,7 +2,7 @@
 
 Each tensor draws from its own generator, keyed by (seed, CRC-32 of its name): adding a layer changes no other one. The
 rules are the layers' defaults in PyTorch (torch.nn.modules: convolutions and linear layers uniform within
-1/sqrt(fan_in), norms 1 and 0) and, before them, one table per model with what its official code does differently.
+1/sqrt(fan_in), norms 1 and 0) and, before them, one table per model with the differences of its official code.
 """
 
 import argparse

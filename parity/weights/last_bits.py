@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 Kind = Literal["none", "all", "zeros", "nonzeros"]
-# The last bit of a weight of usual size, 1/64 to 1/32. The neighbour of zero itself is one that no arithmetic sees.
+# The last bit of a weight of usual size, 1/64 to 1/32. The float next to zero is too small to change any sum.
 NEAR_ZERO = 2.0**-29
 
 

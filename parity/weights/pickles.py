@@ -38,7 +38,7 @@ DAMAGED = (
 
 
 class Refused(Exception):
-    """Inside the readers: what is wrong with the content. Becomes a UserError that names the file (`guarded`)."""
+    """Raised inside the readers for wrong content. `guarded` turns it into a UserError that names the file."""
 
 
 @contextmanager
@@ -159,7 +159,7 @@ for _core in ("numpy.core", "numpy._core"):  # NumPy 1 and NumPy 2
     NUMPY[f"{_core}.multiarray", "_reconstruct"] = Named("_reconstruct", Array)
     NUMPY[f"{_core}.multiarray", "scalar"] = Named("scalar", _scalar)
     NUMPY[f"{_core}.numeric", "_frombuffer"] = Named("_frombuffer", _frombuffer)
-# jittor.save keeps a Var as Var(<its array>); the class goes by either name
+# jittor.save keeps a Var as Var(<its array>); files use either name for the class
 JITTOR = NUMPY | {
     key: Named("Var", lambda array: array) for key in (("jittor", "jittor_core.Var"), ("jittor_core", "Var"))
 }
@@ -187,7 +187,7 @@ class Unpickler(pickle._Unpickler):
     ):
         super().__init__(stream, encoding="latin1")  # Python 2's strings are bytes
         self.storage = storage
-        self.budget = size  # what calls may copy: shared values must not grow without end
+        self.budget = size  # values that calls may copy: shared values must not grow without end
         self.table = {
             ("collections", "OrderedDict"): Named("OrderedDict", self._ordered),
             ("_codecs", "encode"): Named("encode", self._encode),

@@ -168,7 +168,7 @@ def _read_zip(path: Path) -> Any:
 
 
 def _directory(path: Path, archive: zipfile.ZipFile) -> tuple[set[str], str]:
-    """Names of the records and of the one that is the pickle; refuses what could unpack to more than the file."""
+    """Names of the records, and of the pickle among them; refuses a file that could unpack to more than its size."""
     entries = archive.infolist()
     names = {entry.filename for entry in entries}
     pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]

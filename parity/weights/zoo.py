@@ -1,4 +1,4 @@
-"""The released checkpoints of config/zoo.yaml: what was published for them, and how one comes here."""
+"""The released checkpoints of config/zoo.yaml: what was published for them, and how one is fetched."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,8 +75,9 @@ def find(model: str, variant: str, path: str | Path = ZOO) -> Released:
 def take(released: Released, weights: str | None, folder: str | Path, say: Say = say_to_stderr) -> Path:
     """The file of a released checkpoint: `weights` if given, or the one in `folder`, or a download into it.
 
-    A file given by hand may be another one than the released: its sum is recorded by `init`, not compared. Where the
-    zoo knows no sum, the sum of what came is said, to be written down there. Raises UserError where there is no file.
+    A file given by hand may differ from the released one: `init` records its sum and does not compare it. Where the zoo
+    has no sum, the sum of the download is printed, so that it can be added to the zoo. Raises UserError where there is
+    no file.
     """
     if weights:
         return local(weights, None, folder)

@@ -1,7 +1,8 @@
 """DETR beyond its layers: how its tensors start and which of them files may lack or name otherwise.
 
 Initial values: _reset_parameters of detr/models/transformer.py; the official backbone is a pretrained one of
-torchvision, whose own values it starts from otherwise. Heads, projection and biases have the defaults.
+torchvision; without a pretrained file it starts with torchvision's own initial values. Heads, projection and biases
+have the defaults.
 """
 
 from parity.weights.init_rules import Rule, fan_out_normal, normal, xavier_uniform
