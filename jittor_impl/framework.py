@@ -19,7 +19,7 @@ from parity.errors import UserError
 from parity.framework import Batch, Detections, Framework, Group, StepResult, TensorInfo
 
 Var = jt.Var
-OPENMP = ctypes.CDLL("libgomp.so.1")  # what the operators that Jittor compiles run their loops with
+OPENMP = ctypes.CDLL("libgomp.so.1")  # the library with which compiled operators of Jittor run their loops
 
 
 class Inputs(NamedTuple):
@@ -194,8 +194,8 @@ class JittorFramework(Framework):
 def reached_gradients(loss: Var, parameters: dict[str, Var]) -> dict[str, Var]:
     """Gradients of `loss` by parameter name; parameters that it does not reach are left out, as PyTorch's None.
 
-    Jittor returns zeros for those. They are made after all real gradients and in the order of the parameters, and a
-    Var's id grows with every Var: a stranger asked for first marks where the zeros begin.
+    Jittor returns zeros for those. It makes the zeros after all real gradients, in the order of the parameters, and
+    every new Var has a larger id. So the zero of an unrelated Var that stands first marks where the zeros begin.
     """
     stranger = jt.zeros(1)
     mark, *gradients = jt.grad(loss, [stranger, *parameters.values()], retain_graph=False)

@@ -42,7 +42,7 @@ def record_layers(
 ) -> Iterator[dict[str, np.ndarray]]:
     """See `parity.framework.Framework.record_layers`. Modules take positional arguments here.
 
-    The arrays are there once the block is left: until then operators stay lazy and run as they do unobserved.
+    The arrays exist once the block is left. Until then operators stay lazy, as they are without recording.
     """
     recorded: dict[str, np.ndarray] = {}
     kept: dict[str, Var] = {}

@@ -139,13 +139,16 @@ def resize_nearest(x: Var, size: tuple[int, int]) -> Var:
 
 
 class AvgPool2d(nn.Module):
-    """Mean of 2x2 places, sizes rounded up: of what is there, at an odd border. Jittor refuses maps of 2x2 or less."""
+    """Mean of 2x2 places, sizes rounded up.
+
+    At an odd border it is the mean of the places that exist. Jittor's own layer refuses maps of 2x2 or less.
+    """
 
     def execute(self, x: Var) -> Var:
         """[B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)]."""
         if min(x.shape[2:]) > 2:
             return nn.avg_pool2d(x, 2, 2, 0, ceil_mode=True)
-        for dim in (2, 3):  # the mean over a border's one place is that over the place and its copy
+        for dim in (2, 3):  # the mean of one place at a border equals the mean of that place and its copy
             if x.shape[dim] % 2:
                 x = jt.concat([x, x[:, :, -1:] if dim == 2 else x[:, :, :, -1:]], dim=dim)
         return (x[:, :, ::2, ::2] + x[:, :, 1::2, ::2] + x[:, :, ::2, 1::2] + x[:, :, 1::2, 1::2]) / 4

@@ -25,7 +25,7 @@ def covers(a: Var, a_labels: Var, b: Var, b_labels: Var, iou: float) -> np.ndarr
 
 
 def class_nms(boxes: Var, scores: Var, labels: Var, iou: float, limit: int) -> np.ndarray:
-    """Greedy suppression inside each class: a box falls if a better one of its class that stands overlaps it.
+    """Greedy suppression inside each class: a box is removed if a better box of its class that is kept overlaps it.
 
     boxes [N, 4] xyxy, scores [N], labels [N] -> int64 [K], at most `limit`, in order of score; of equal scores the
     lower index counts as better. Overlap is IoU > `iou` (mmcv's rule, with widths x1 - x0).
@@ -38,7 +38,7 @@ def class_nms(boxes: Var, scores: Var, labels: Var, iou: float, limit: int) -> n
         if len(kept) >= limit:
             break
         block = order[start : start + BLOCK]
-        # one table for those that stand already and the block, so that the host has to wait only once
+        # one table for the kept boxes and the block, so that the host has to wait only once
         rows = jt.array(np.concatenate([kept, block]).astype(np.int32))
         some = jt.array(block.astype(np.int32))
         over = covers(boxes[rows], labels[rows], boxes[some], labels[some], iou)

@@ -53,7 +53,7 @@ class Optimizer:
     ) -> tuple[float | None, float]:
         """Clip, then step with one learning rate per group. Returns (norm, factor) of the clipping.
 
-        Without `norm` it is not computed where nothing clips.
+        Without `norm` the norm is computed only where something clips.
         """
         self.lrs, self.clip_norm = list(lrs), clip_norm
         wanted = norm or clip_norm is not None

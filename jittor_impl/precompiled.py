@@ -1,4 +1,4 @@
-"""Compile Jittor's core and operators faster: headers are read once, and nothing is written that nobody reads.
+"""Compile Jittor's core and operators faster: headers are read once, and no unused file is written.
 
 Compiling one of Jittor's operators is mostly reading headers. `header` has g++ read them once and keep the result, a
 precompiled header. g++ uses it only where flags, macros and compiler agree, else it reads the header itself: it can
@@ -18,7 +18,8 @@ from pathlib import Path
 
 from parity.files import atomic
 
-# Only what most of the core includes: some of its files define what headers that they do not include declare.
+# Only what most of the core includes: some of its files define names that are declared in headers which they do not
+# include.
 CORE = ["pyjt/py_converter.h", "utils/seh.h", "op.h", "var.h", "ops/op_register.h", "mem/allocator.h"]
 OPERATORS = ["cmath", "algorithm", "limits", "vector", "cstring", "cstdint", "assert.h", "omp.h", "var.h"]
 OPERATORS += [f"ops/{name}_op.h" for name in ("broadcast_to", "binary", "array", "unary", "ternary", "reduce", "code")]
@@ -37,7 +38,7 @@ shift 2
 
 
 def text(includes: list[str], macros: list[str]) -> str:
-    """The header's text. In <>, because Jittor hashes what stands in "" again for every operator that it loads."""
+    """The header's text. It uses <>, because Jittor hashes files in "" again for every operator that it loads."""
     return "".join(f"#define {name} 1\n" for name in macros) + "".join(f"#include <{name}>\n" for name in includes)
 
 

@@ -29,7 +29,7 @@ SETTINGS = {
     "nvcc_path": "",  # no CUDA probing: without a driver the import would abort
     "use_mpi": "0",
     "use_mkl": "1",
-    "cache_name": "parity",  # else the git branch of the directory that holds the virtualenv
+    "cache_name": "parity",  # otherwise it is the git branch of the directory that holds the virtualenv
     # Its threads that compile operators change lists of the graph without a lock: two that multiply the same array
     # (the gradients of one linear layer do) each enter themselves among its readers, and now and then the heap breaks.
     "use_parallel_op_compiler": "0",
@@ -39,7 +39,7 @@ SETTINGS = {
 CHOICE = "cc_flags"  # the variable by which Jittor is given more flags for its compiler
 WARMING = "PARITY_JITTOR_WARMING"  # set in the child process that compiles the core
 TRIED = "PARITY_JITTOR_STARTS"  # how often this process has been started anew
-ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name Jittor looks for; what lies there is oneDNN 2.6 from the wheels
+ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name that Jittor looks for; the file is oneDNN 2.6 from the wheels
 
 
 def link_onednn(home: Path = HOME) -> None:

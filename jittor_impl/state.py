@@ -75,7 +75,7 @@ def parameters(model: nn.Module) -> dict[str, Var]:
 
 
 def running(model: nn.Module) -> list[Var]:
-    """Buffers that training changes; lazily, so that somebody has to ask for them once per step."""
+    """Buffers that training changes. They are lazy, so they have to be computed once per step."""
     return [e.value for e in entries(model).values() if e.is_buffer and isinstance(e.value, Var)]
 
 

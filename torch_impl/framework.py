@@ -39,8 +39,8 @@ class TorchFramework(Framework):
     options: dtype, "float32" (default) or "float64"; tuned, to run as fast as a user would make it (measurements), not
     repeatable to the last bit (trainings, the default): no deterministic algorithms, one kernel for the optimiser and
     for the average; compile, to have torch.compile make kernels of the networks (each child of the model: backbone,
-    encoder, ...). What stands between them is work of the host on lists of boxes; compiled, it would be traced again
-    for every batch. The kernels are kept in `.cache/inductor`, or where TORCHINDUCTOR_CACHE_DIR says.
+    encoder, ...). Between them the host works on lists of boxes; compiled, this would be traced again for every batch.
+    The kernels are kept in `.cache/inductor`, or where TORCHINDUCTOR_CACHE_DIR says.
 
     TensorFloat-32 is off. Deterministic algorithms are on unless `tuned`; where a GPU has none, PyTorch warns instead
     of failing.

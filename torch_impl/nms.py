@@ -20,7 +20,7 @@ def covers(a: Tensor, a_labels: Tensor, b: Tensor, b_labels: Tensor, iou: float)
 
 
 def class_nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float, limit: int) -> Tensor:
-    """Greedy suppression inside each class: a box falls if a better one of its class that stands overlaps it.
+    """Greedy suppression inside each class: a box is removed if a better box of its class that is kept overlaps it.
 
     boxes [N, 4] xyxy, scores [N], labels [N] -> int64 [K], at most `limit`, in order of score; of equal scores the
     lower index counts as better. Overlap is IoU > `iou` (mmcv's rule, with widths x1 - x0).

@@ -35,9 +35,9 @@ def clip_gradients(parameters: list[nn.Parameter], max_norm: float | None) -> tu
 class Optimizer:
     """AdamW (betas, eps) or SGD (momentum) over named groups.
 
-    Gradients are cleared before the first backward pass of the next step, as the official codes do. Cleared right
-    after the step they would all be free memory during the next forward pass: the C library gives it back to the
-    system, and every page of it costs a fault when the gradients are made again.
+    Gradients are cleared before the first backward pass of the next step, as the official codes do. If they were
+    cleared right after the step, they would be free memory during the next forward pass. The C library would give it
+    back to the system, and every page would cost a fault when the gradients are made again.
 
     fused: let one kernel update all parameters, and torch.nn.utils clip: as a good user would run it, for measuring
     speed. The last bits then differ from those of the plain loop.
@@ -65,7 +65,7 @@ class Optimizer:
     def step(self, lrs: list[float], clip_norm: float | None, norm: bool = True) -> tuple[float | None, float]:
         """Clip and step with one learning rate per group. Returns (norm, factor) of the clipping.
 
-        Without `norm` it is not computed where nothing clips. The gradients are there until `clear`.
+        Without `norm` the norm is computed only where something clips. The gradients are there until `clear`.
         """
         self.clip_norm = clip_norm
         if self.fused and clip_norm is not None:

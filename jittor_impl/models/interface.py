@@ -34,7 +34,7 @@ class Detected(NamedTuple):
 
 
 class Detector(nn.Module):
-    """Base of the detectors. `epoch` is set before every training forward, for models that change during training."""
+    """Base of the detectors. `epoch` is set before every training forward; some models change with it."""
 
     epoch: int = 0
 

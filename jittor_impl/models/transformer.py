@@ -22,7 +22,7 @@ class TransformerEncoderLayer(nn.Module):
         self.act = activation(act)
 
     def execute(self, x: Var, position: Var, mask: Var | None = None) -> Var:
-        """x [B, N, E], position [1 or B, N, E] -> [B, N, E]; mask bool [B, 1, 1, N], True where nobody may look."""
+        """x [B, N, E], position [1 or B, N, E] -> [B, N, E]; mask bool [B, 1, 1, N], True where no query may look."""
         q = x + position
         x = self.norm1(x + self.dropout1(self.self_attn(q, q, x, mask)[0]))
         return self.norm2(x + self.dropout2(self.linear2(self.dropout(self.act(self.linear1(x))))))

@@ -1,4 +1,4 @@
-"""Operators that Jittor has slowly, inexactly or not at all on CPU: see `use` for the stock ones."""
+"""Operators that are slow, inexact or missing in Jittor on CPU; `use` switches to Jittor's own."""
 
 from jittor_impl.ops.batch_norm import affine_norm, batch_norm
 from jittor_impl.ops.bce import bce, bce_with_logits

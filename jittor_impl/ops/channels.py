@@ -1,6 +1,6 @@
-"""Channels: halves taken apart or put together in turns, as ShuffleNetV2 does, and maps one after the other.
+"""Channels: split into halves, interleaved (both as in ShuffleNetV2), and maps put one after the other.
 
-Every piece is a block of memory that is copied. Jittor's slices have gradients that fill zeros around a part and add.
+Every piece is a block of memory that is copied. The gradients of Jittor's slices fill zeros around a part and add.
 """
 
 from jittor_impl.ops.kernel import apply, kernel

@@ -4,9 +4,10 @@ Jittor's own operators describe a convolution to oneDNN anew in each call, alloc
 bring operands into the layout of the forward pass before that of the gradient. At batch 1 that costs more than many
 convolutions themselves. Here a plan is made once per shape.
 
-Where it may choose freely, oneDNN 2.6 takes "brgconv" on a processor with AVX-512, as Jittor lets it. That one adds all
-products of an output, channels times kernel, in one chain of float32: two to five times as far from float64 as the next
-one in its list, which adds them in blocks. Only the forward pass is chosen here; the gradients are oneDNN's choice.
+On a processor with AVX-512 oneDNN 2.6 chooses "brgconv" if it is free to choose, as with Jittor. It adds all products
+of an output, channels times kernel, in one chain of float32. The result is two to five times as far from float64 as
+with the next algorithm in its list, which adds them in blocks. Only the forward pass is chosen here; the gradients are
+oneDNN's choice.
 """
 
 import sys

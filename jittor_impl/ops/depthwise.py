@@ -73,7 +73,7 @@ BY_WEIGHT = """
 
 
 def applies(x: jt.Var, weight: jt.Var, dilation: int, groups: int) -> bool:
-    """Whether the convolution of these is one filter of more than 3x3 per channel."""
+    """Whether this convolution has one filter of more than 3x3 per channel."""
     return x.shape[1] == weight.shape[0] == groups and weight.shape[1] == dilation == 1 and weight.shape[2] > 3
 
 

@@ -41,7 +41,7 @@ def kernel(shapes: list, inputs: list[jt.Var], source: str, header: str = "", dt
 
 
 def apply(function: jt.Function, *inputs: jt.Var):
-    """Call an operator; without its gradient where no input wants one (Jittor cannot tape nothing)."""
+    """Call an operator; without its gradient where no input wants one, because Jittor cannot record that."""
     if jt.flags.no_grad or all(x.is_stop_grad() for x in inputs):
         return function.execute(*inputs)
     return function(*inputs)

@@ -1,7 +1,7 @@
 """Batched matrix product.
 
 Jittor hands only two-dimensional products to oneDNN; with a batch axis it multiplies and sums element by element on one
-thread, 5 to 60 times slower than a matrix product. Here every matrix of the batch is one `dnnl_sgemm`, the batch is
+thread, 5 to 60 times slower than a matrix product. Here every matrix of the batch is one `dnnl_sgemm`, and the batch is
 spread over the threads.
 """
 

@@ -1,7 +1,7 @@
 """One optimiser step, or one step of a moving average, of one array.
 
-A kernel each for arrays of every shape, so that a model with hundreds of parameters compiles three loops, not hundreds.
-The scalars are an input, because they change with every step.
+Each kernel serves arrays of every shape, so that a model with hundreds of parameters compiles three loops, not
+hundreds. The scalars are an input, because they change with every step.
 """
 
 from jittor_impl.ops.kernel import kernel

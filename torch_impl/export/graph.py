@@ -16,7 +16,7 @@ from torch_impl.models.rtdetr import decoder, encoder
 
 SAMPLE = 160, 224  # height and width that a graph of any size is traced with
 OTHER = 320, 480  # another size, at which every map has another height and width than at the first
-CACHED = (encoder.position_table, decoder.make_anchors)  # what they kept of a size would become a constant
+CACHED = (encoder.position_table, decoder.make_anchors)  # the tables that they keep for a size would become constants
 
 
 def graph(
@@ -53,7 +53,7 @@ def _sample(batch: int | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _traced(module: nn.Module, batch: int | None, size: tuple[int, int] | None) -> onnx.ModelProto:
-    """What PyTorch's exporter makes, with the axes of inputs and outputs named or of their length."""
+    """The model from PyTorch's exporter; every axis of inputs and outputs has a name or its length."""
     arguments = _sample(batch, size or SAMPLE)
     shapes = [tuple(x.shape) for x in module(*arguments)]
     other = shapes if size else [tuple(x.shape) for x in module(*_sample(batch, OTHER))]
@@ -65,7 +65,8 @@ def _traced(module: nn.Module, batch: int | None, size: tuple[int, int] | None) 
         axes = {key: value | {0: "batch"} for key, value in axes.items()}
     buffer = io.BytesIO()
     with warnings.catch_warnings(), stable_sorts(OPSET):
-        # What Python decides while it is traced is constant: checks of shapes. And the exporter is the older of two.
+        # Decisions of Python become constants in the trace; here they are checks of shapes. The exporter is the older
+        # of two.
         for kind in (torch.jit.TracerWarning, DeprecationWarning, UserWarning):
             warnings.simplefilter("ignore", kind)
         for cache in CACHED:
@@ -74,7 +75,7 @@ def _traced(module: nn.Module, batch: int | None, size: tuple[int, int] | None) 
             module, arguments, buffer, dynamo=False, opset_version=OPSET, dynamic_axes=axes,
             input_names=["images", "sizes"], output_names=module.names,
         )  # fmt: skip
-        for cache in CACHED:  # what was traced is of no use to anybody else
+        for cache in CACHED:  # cached tensors of the trace are of no use outside it
             cache.cache_clear()
     model = onnx.load_model_from_string(buffer.getvalue())
     for output, shape in zip(model.graph.output, shapes, strict=True):  # the exporter's own names are not readable

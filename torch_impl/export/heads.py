@@ -1,4 +1,4 @@
-"""What an ONNX file computes: a network's raw outputs, or detections of a whole batch as arrays of fixed shapes.
+"""The graphs of ONNX files: a network's raw outputs, or detections of a whole batch as arrays of fixed shapes.
 
 A model's `detect` returns a list, one entry per image, of any length. A graph has tensors only, so each class here
 computes the same detections for all images at once: boxes [B, K, 4], scores [B, K], labels [B, K] and counts [B].
@@ -144,7 +144,7 @@ def counted(scores: Tensor) -> Tensor:
 
 
 def places(shapes: list[tuple[int, int]], strides: list[int], like: Tensor) -> tuple[Tensor, Tensor]:
-    """Points [N, 2] (x, y) and strides [N] of all levels: `parity.data.assign.level_points`, so that it is traced."""
+    """Points [N, 2] (x, y) and strides [N] of all levels: `parity.data.assign.level_points` in traceable form."""
     points, each = [], []
     for (h, w), stride in zip(shapes, strides, strict=True):
         y, x = (torch.arange(n, dtype=like.dtype, device=like.device) * stride for n in (h, w))

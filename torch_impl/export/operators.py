@@ -44,7 +44,7 @@ class BestPlaces(torch.autograd.Function):
     @staticmethod
     def symbolic(g, x, limit: int):
         length = g.op("Gather", g.op("Shape", x), number(g, [1]))
-        # Of equal values the lower index comes first: what is multiplied by zero stays in its order.
+        # Of equal values the lower index comes first: values multiplied by zero stay in their order.
         larger = g.op("CastLike", g.op("Greater", length, number(g, [limit])), x)
         return g.op("TopK", g.op("Mul", x, larger), g.op("Min", length, number(g, [limit])), axis_i=1, outputs=2)[1]
 

@@ -96,7 +96,7 @@ class Criterion:
             "loss_bbox": self.weights["bbox"] * (1 - generalized_iou(found, wanted, EPS)) * weight / total,
             "loss_dfl": self.weights["dfl"] * distribution * weight / total,
         }
-        # lazy: nobody computes what is not asked for
+        # lazy: computed only if it is asked for
         ends = np.cumsum([h * w for h, w in shapes])
         bounds = list(zip(ends - [h * w for h, w in shapes], ends, strict=True))
         parts = {"loss_cls": [ops.fsum(classification.detach()[:, low:high]) for low, high in bounds]}

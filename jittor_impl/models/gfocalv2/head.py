@@ -34,7 +34,8 @@ class GFocalHead(nn.Module):
     """The same towers on every level; a level has only a factor of its own, on the box logits.
 
     The score of a class is its probability times the quality that the shape of the box's distributions suggests
-    (distribution-guided quality predictor). It has one class more than the data, which no box ever has: as officially.
+    (distribution-guided quality predictor). As in the official code, the head has one class more than the data; no box
+    ever has it.
     """
 
     def __init__(

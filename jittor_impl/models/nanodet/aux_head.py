@@ -1,4 +1,4 @@
-"""The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py), by which places are assigned."""
+"""The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py); it decides the assignment."""
 
 from jittor_impl import ops
 from jittor_impl.layers import Conv2d

@@ -17,7 +17,7 @@ def channel_shuffle(a: Var, b: Var) -> Var:
 
 
 class ShuffleV2Block(nn.Module):
-    """Half of the channels pass through three convolutions, the other half goes by; then both are shuffled.
+    """Half of the channels pass through three convolutions, the other half passes unchanged; then both are shuffled.
 
     With stride 2 both branches see every channel and the other one has two convolutions.
     """

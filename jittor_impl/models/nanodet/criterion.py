@@ -1,4 +1,4 @@
-"""Losses of NanoDet-Plus (nanodet/model/head/nanodet_plus_head.py): QFL, DFL and GIoU of two heads, assigned once."""
+"""Losses of NanoDet-Plus (nanodet/model/head/nanodet_plus_head.py): QFL, DFL and GIoU of two heads, one assignment."""
 
 from typing import NamedTuple
 
@@ -82,7 +82,7 @@ class Criterion:
         return {prefix + name: self.weights[name.removeprefix("loss_")] * value for name, value in values.items()}
 
     def distances(self, positives: Positives, points: Var, strides: Var) -> Var:
-        """[P, 4] from each positive place to its box's sides in units of the stride, inside what the bins can say.
+        """[P, 4] from each positive place to its box's sides in units of the stride, in the range of the bins.
 
         A place outside its box has negative distances, which become 0.
         """

@@ -15,7 +15,7 @@ from jittor_impl.runtime import jt
 from parity.errors import UserError
 
 Var, nn = jt.Var, jt.nn
-INFINITE = 1e4  # stands for infinity, which Jittor's finite arithmetic has not: its sigmoid is 1 just as well
+INFINITE = 1e4  # in place of infinity, which Jittor's finite arithmetic lacks; its sigmoid is 1, too
 
 
 class Selection(NamedTuple):
@@ -85,9 +85,9 @@ class TransformerDecoder(nn.Module):
     ) -> tuple[list[Var], list[Var]]:
         """x [B, Q, E], reference [B, Q, 4] logits -> class logits [B, Q, C] and boxes [B, Q, 4] per layer.
 
-        In training every layer answers, and its box is the correction of the previous layer's box including that
-        one's gradient, whereas attention and query positions see the box without gradient. In evaluation only the
-        last layer answers.
+        In training every layer answers. Its box corrects the box of the previous layer, and the gradient flows through
+        that box too. Attention and query positions see the box without gradient. In evaluation only the last layer
+        answers.
         """
         logits, boxes = [], []
         previous = given = reference.sigmoid()

@@ -49,8 +49,8 @@ class CSPRepLayer(nn.Module):
 def position_table(w: int, h: int, dim: int, temperature: float) -> Var:
     """Sine and cosine table [1, w * h, dim] in the order sin(x), cos(x), sin(y), cos(y).
 
-    Row k belongs to x = k // h, y = k % h, while features are flattened the other way round (y = k // w): the official
-    code does so, and on square maps it only means that the table is transposed. Checkpoints depend on it.
+    Row k belongs to x = k // h, y = k % h, but features are flattened the other way round (y = k // w). The official
+    code does the same, and checkpoints depend on it. On square maps the table is only transposed.
     """
     omega = 1.0 / temperature ** (np.arange(dim // 4, dtype=np.float32) / (dim // 4))
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32), indexing="ij")
@@ -76,7 +76,8 @@ class HybridEncoder(nn.Module):
     ):
         super().__init__()
         self.hidden_dim, self.temperature = hidden_dim, temperature
-        # Unnamed, so that the weight-decay patterns on "norm" do not see these normalisations: as officially.
+        # Unnamed as in the official code, so that the weight-decay patterns on "norm" do not match these
+        # normalisations.
         self.input_proj = nn.ModuleList(
             [nn.Sequential(Conv2d(c, hidden_dim, 1, bias=False), BatchNorm2d(hidden_dim)) for c in in_channels]
         )

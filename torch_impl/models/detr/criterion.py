@@ -21,7 +21,7 @@ def classification(logits: Tensor, classes: np.ndarray, eos_coef: float) -> Tens
 
 
 class SetCriterion:
-    """Losses of matched queries, not multiplied by their weights. (What officially is only logged is not computed.)
+    """Losses of matched queries, not multiplied by their weights. Values that are only logged officially are left out.
 
     eos_coef: weight of "no object" in the classification.
     """

@@ -53,7 +53,7 @@ class TransformerDecoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder over all places of a map, decoder from learnt queries; nobody looks at padding."""
+    """Encoder over all places of a map, decoder from learnt queries; padding is masked everywhere."""
 
     def __init__(self, dim: int, heads: int, encoder_layers: int, decoder_layers: int, ffn: int, dropout: float):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py), by which places are assigned."""
+"""The auxiliary head of NanoDet-Plus (nanodet/model/head/simple_conv_head.py); it decides the assignment."""
 
 import torch
 from torch import Tensor, nn

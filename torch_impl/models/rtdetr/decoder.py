@@ -82,9 +82,9 @@ class TransformerDecoder(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """x [B, Q, E], reference [B, Q, 4] logits -> class logits [B, Q, C] and boxes [B, Q, 4] per layer.
 
-        In training every layer answers, and its box is the correction of the previous layer's box including that
-        one's gradient, whereas attention and query positions see the box without gradient. In evaluation only the
-        last layer answers.
+        In training every layer answers. Its box corrects the box of the previous layer, and the gradient flows through
+        that box too. Attention and query positions see the box without gradient. In evaluation only the last layer
+        answers.
         """
         logits, boxes = [], []
         previous = given = reference.sigmoid()
