@@ -1,5 +1,6 @@
-# Stage 3: the alignment ladder. Each framework writes what it computes from the same files, the second one also what its
-# modules answer to the inputs of the first; the two are compared rung by rung. Training waits for the verdict.
+# Stage 3: the alignment ladder. Each framework writes what it computes from the same files. The second one also writes
+# what its modules answer to the inputs of the first. Then the two are compared rung by rung. Training waits for the
+# verdict.
 
 
 include: "inputs/align.smk"
@@ -78,7 +79,7 @@ use rule script_job as align with:
 
 
 rule publish_alignment:
-    """A copy of what is configured now, where a reader looks for it."""
+    """A copy of the result for the present configuration, where a reader looks for it."""
     input:
         lambda w: f"{alignment_dir(w.model)}/alignment.json",
     output:

@@ -63,7 +63,7 @@ try:
 except UserError as error:
     refuse(error)
 
-# One that is executed by another Snakemake, for a job, works under the locks of that one.
+# A Snakemake that another one starts for a job works under the locks of that one.
 ALIVE = stale_locks.drop(Path(".snakemake")) if workflow.is_main_process else None
 
 RESULTS = config["results"]
@@ -72,7 +72,7 @@ GPU = int(config["device"] != "cpu")  # cards that a job of a framework needs
 MEASURE = {key: config["profile"][key] for key in ("images", "steps", "warmup")}
 SELECTED = config["selected"]  # the models of the summary
 DATASET = f"{RESULTS}/data/{ids.dataset_id(SETTINGS.data)}"
-CROSS = SETTINGS.data.with_more_validation(SETTINGS.cross.images)  # what both frameworks evaluate the same weights on
+CROSS = SETTINGS.data.with_more_validation(SETTINGS.cross.images)  # the images of the comparison of the same weights
 CROSS_DATASET = f"{RESULTS}/data/{ids.dataset_id(CROSS)}"
 RUN = f"{RESULTS}/{{model}}/runs/{{framework}}/{{run}}"
 ALIGNMENT = f"{RESULTS}/{{model}}/alignment/{{alignment_id}}"
@@ -160,8 +160,8 @@ TRAINED = {
 
 
 def evaluators(framework):
-    """The frameworks that evaluate the final weights of one for the comparison: the others, and itself where that is
-    done on other images than it was validated on."""
+    """The frameworks that evaluate the final weights of `framework` for the comparison: the others. The framework
+    itself takes part if the images are not those of its validation."""
     others = [name for name in FRAMEWORKS if name != framework]
     return others if CROSS_DATASET == DATASET or not others else FRAMEWORKS
 
@@ -175,7 +175,7 @@ def profile_settings():
 
 
 def alignment_dir(model):
-    """Folder of the alignment ladder, named by what it depends on; it stands on the weights of the first seed."""
+    """Folder of the alignment ladder, named by what it depends on; the weights are those of the first seed."""
     identity = ids.alignment_id(resolved(model), SETTINGS.align, FRAMEWORKS, config["seeds"][0])
     return f"{RESULTS}/{model}/alignment/{identity}"
 

@@ -1,5 +1,5 @@
-# Stage 5: the same weights in both frameworks. Here both detect with the final weights of a run, on many more images than
-# training validates on where images are drawn, and the two AP values must agree whatever the training did.
+# Stage 5: the same weights in both frameworks. Here both detect with the final weights of a run. Where images are
+# drawn, these are many more than training validates on. The two AP values must agree whatever the training did.
 
 
 include: "inputs/evaluate.smk"

@@ -1,5 +1,5 @@
-# A warning where a file is gone that a finished job made. Snakemake makes it again when a job that reads it has to run. It
-# says nothing where all those are finished.
+# A warning about files that a finished job made and that are gone. Snakemake makes such a file again when a job that
+# reads it has to run. If all these jobs are finished, it says nothing.
 
 
 def trained_files(model, framework, seed):

@@ -40,7 +40,7 @@ use rule framework_job as profile with:
 
 
 rule publish_profile:
-    """Copies of what is configured now, where a reader looks for them."""
+    """Copies of the results for the present configuration, where a reader looks for them."""
     input:
         lambda w: sum(profiles(w.model).values(), []),
     output:

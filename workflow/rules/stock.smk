@@ -1,5 +1,5 @@
-# Stage 3b: Jittor's own operators through the ladder. They are timed, so it is told whether they compute the same. Nothing
-# is trained with them, so training does not wait for it.
+# Stage 3b: Jittor's own operators through the ladder. They are timed, so the report says whether they compute the same.
+# Nothing is trained with them, so training does not wait for it.
 
 
 include: "inputs/stock.smk"

@@ -22,8 +22,8 @@ rule train:
         config=rules.run_config.output[0],
         sources=lambda w: framework_sources(w.framework, w.model, "train"),
     output:
-        # Snakemake deletes the outputs of a job that failed. What an interrupted run continues from is therefore none of
-        # them: checkpoints/, metrics.jsonl, and best.safetensors, which no later epoch may write again.
+        # Snakemake deletes the outputs of a job that failed. So the files that an interrupted run continues from are
+        # not outputs: checkpoints/, metrics.jsonl, and best.safetensors, which no later epoch may write again.
         **TRAINED,
         average=f"{RUN}/ema.safetensors",
     log:

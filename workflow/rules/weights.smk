@@ -53,7 +53,7 @@ rule convert:
 
 
 rule publish_weights:
-    """Copies of what is configured now, where a reader looks for them."""
+    """Copies of the results for the present configuration, where a reader looks for them."""
     input:
         published_weights,
     output:

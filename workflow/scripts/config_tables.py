@@ -1,4 +1,4 @@
-"""Write what is made from the types in parity/config: the tables of config/README.md and the schemas.
+"""Write the files that are made from the types in parity/config: the tables of config/README.md and the schemas.
 
     python workflow/scripts/config_tables.py            # writes them
     python workflow/scripts/config_tables.py --check    # only says which of them is stale

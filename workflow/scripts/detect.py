@@ -2,8 +2,8 @@
 
     python workflow/scripts/detect.py --frameworks torch,jittor --out detected -- --run FOLDER --source photos/
 
-What stands behind `--` goes to the verb `detect` of each framework (`python -m torch_impl detect --help`). One
-framework writes straight into the folder. Two write into a folder each, and the drawn pictures are put side by side.
+Everything behind `--` goes to the verb `detect` of each framework (`python -m torch_impl detect --help`). One framework
+writes straight into the folder. Two write into a folder each, and the drawn pictures are put side by side.
 """
 
 import argparse
@@ -27,7 +27,7 @@ KNOWN = ("torch", "jittor")
 
 
 def call(framework: str, out: Path, arguments: list[str]) -> int:
-    """The verb in the framework's own environment; returns its exit status."""
+    """Call the verb in the framework's own environment; returns its exit status."""
     python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
     if not python.exists():
         raise UserError(f"{python}: the environment of {framework} is not there; `make envs` builds it")
@@ -36,7 +36,7 @@ def call(framework: str, out: Path, arguments: list[str]) -> int:
 
 
 def side_by_side(out: Path, first: str, second: str) -> str:
-    """Join the pictures of two frameworks; write the first one's detections and what differs. Returns a line."""
+    """Join the pictures of two frameworks; write the first one's detections and the differences. Returns a line."""
     about = {name: read_json(out / name / "images.json") for name in (first, second)}
     found = {name: read_json(out / name / "detections.json") for name in (first, second)}
     drawn = {name: {i["file_name"]: i.get("drawn") for i in about[name]["images"]} for name in about}

@@ -1,7 +1,7 @@
 """Which device a job gets: what `device: auto` means on this machine, and one card for each job that runs on a GPU.
 
-No framework is imported for it: what nvidia-smi lists and CUDA_VISIBLE_DEVICES allows decides. Standard library only,
-because it runs in every framework's environment.
+No framework is imported for it: the cards that nvidia-smi lists and CUDA_VISIBLE_DEVICES allows decide. Standard
+library only, because it runs in every framework's environment.
 """
 
 import fcntl

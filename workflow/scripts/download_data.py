@@ -1,9 +1,9 @@
-"""Fetch what is missing of COCO 2017 or Pascal VOC from its official place.
+"""Fetch the missing files of COCO 2017 or Pascal VOC from their official place.
 
     python workflow/scripts/download_data.py --data data.yaml
 
 `--data` is a `data` section (config/README.md) as a YAML file or as JSON text: its source is coco or voc, and the
-source's `root` is where the files go. What is there already is left alone; a download that broke off goes on.
+source's `root` is where the files go. Existing files are left alone; a download that broke off goes on.
 """
 
 import argparse

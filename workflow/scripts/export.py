@@ -3,7 +3,7 @@
     python workflow/scripts/export.py --out exported -- --run results/nanodet/runs/torch/e12-0123abcd-s0
     python workflow/scripts/export.py --out exported --data /data/coco -- --model nanodet --weights W
 
-What stands behind `--` goes to `python -m torch_impl.export`. The images of the check are those of the run's validation
+Everything behind `--` goes to `python -m torch_impl.export`. The images of the check are those of the run's validation
 split, or of `--data`: a dataset folder of this project, or COCO's. Beside the files it leaves check.md, check.json and
 the folder check/ with everything that was compared. Ends with 0, 1 (the check fails or is incomplete) or 2 (bad input).
 """
@@ -50,7 +50,7 @@ def python(environment: str) -> str:
 
 
 def call(environment: str, words: list, threads: int | None = None) -> None:
-    """Run a module in an environment. Raises SystemExit with its status where it fails: it has said why."""
+    """Run a module in an environment. Raises SystemExit with its status where it fails; it has already said why."""
     command = [python(environment), "-m", *(str(word) for word in words)]
     status = subprocess.run(command, env=run_job.environment(threads, os.environ)).returncode
     if status:

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCK = ROOT / "envs/lock.txt"  # versions of what the pinned packages bring along
+LOCK = ROOT / "envs/lock.txt"  # versions of the packages that the pinned ones bring along
 
 
 def venv_path(spec: Path) -> Path:

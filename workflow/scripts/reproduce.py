@@ -76,7 +76,7 @@ def choose(source: Path, images: Path, count: int | None, out: Path) -> tuple[Do
 
 
 def take(args: argparse.Namespace) -> None:
-    """Have the file of weights here, and write down where it is."""
+    """Find or fetch the file of weights, and write down where it is."""
     path = zoo.take(zoo.find(args.model, args.variant), args.weights, args.folder)
     write_text(args.out, f"{path}\n")
 

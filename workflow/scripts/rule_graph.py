@@ -41,7 +41,7 @@ def parse(text: str) -> Graph:
 
 
 def reduced(graph: Graph) -> Graph:
-    """Without the arrows that a longer way makes superfluous."""
+    """The graph without the arrows that a longer way makes superfluous."""
 
     def reachable(start: str) -> set[str]:
         found: set[str] = set()

@@ -49,12 +49,12 @@ def begin(folder: Path, sources: list[str]) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Mark the run as finished; its checkpoints stay, for whoever wants to go on from them by hand."""
+    """Mark the run as finished; its checkpoints stay, so that a person can go on from them by hand."""
     (folder / "checkpoints" / CODE).replace(folder / CODE)
 
 
 def made_by(folder: Path, sources: list[str]) -> bool:
-    """Whether the run is finished, and of this code."""
+    """Whether the run is finished and was made by this code."""
     mark = folder / CODE
     return (folder / "run.json").exists() and mark.exists() and mark.read_text().strip() == code_digest(sources)
 

@@ -13,16 +13,15 @@ program through here, so the environment of a job is set up in one place:
 - with `--device cpu|cuda|cuda:N`, the job sees one card that no other job has, or none.
 
 What the program says is added to the log (Snakemake removes the log before a job starts) and goes to stderr too, unless
-`--quiet` is given. `2>&1 | tee LOG` is not enough:
-`tee` gives the program no terminal, so progress bars would not be drawn, and it keeps every state of a bar in the log.
-On a terminal the program gets a terminal of its own, and the log keeps the last state of each line. The exit status is
-the program's.
+`--quiet` is given. `2>&1 | tee LOG` is not enough, because `tee` gives the program no terminal, so progress bars would
+not be drawn, and it keeps every state of a bar in the log. On a terminal the program gets a terminal of its own, and
+the log keeps the last state of each line. The exit status is the program's.
 
 Jittor compiles operators while it runs. Where this keeps a program silent for long, a line says how many there were.
-Jittor has also crashed there. A program that ends in a segmentation fault or an abort
-within a minute after it began to compile an operator is started again, at most twice; the log says so, and the program
-finds the number of restarts in PARITY_RESTARTS. Every verb may be started again: training goes on from its checkpoint,
-the others begin anew. SIGKILL is left to the scheduler: it comes from a user, or for want of memory.
+Jittor has also crashed there. A program that ends in a segmentation fault or an abort within a minute after it began to
+compile an operator is started again, at most twice; the log says so, and the program finds the number of restarts in
+PARITY_RESTARTS. Every verb may be started again: training goes on from its checkpoint, the others begin anew. SIGKILL
+is left to the scheduler: it comes from a user, or because memory ran out.
 
 Standard library only, because this runs in every environment.
 """

@@ -1,4 +1,4 @@
-"""Print what was measured, side by side: `show_bench.py [--append PAGE] results/rtdetr/profile ...`
+"""Print the measurements side by side: `show_bench.py [--append PAGE] results/rtdetr/profile ...`
 
 One row per model and quantity: training step, inference of one image, memory, compilation. One column per setting:
 PyTorch, PyTorch compiled, Jittor with fast operators and as installed; then each one's ratio to PyTorch. A time is the
@@ -69,7 +69,7 @@ def read(folder: Path) -> Profiles:
 
 
 def measured(profiles: Profiles) -> Profiles:
-    """Without what could not be compiled."""
+    """The measurements without those that could not be compiled."""
     return {setting: profile for setting, profile in profiles.items() if "uncompiled" not in profile}
 
 

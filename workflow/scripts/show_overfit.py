@@ -1,7 +1,7 @@
 """Print whether both frameworks learnt their images by heart: `show_overfit.py results/overfit/nanodet/comparison.json`
 
 Every part of the loss at the first step and in the last epoch, and AP50 on the images themselves. Exits with status 1
-unless AP50 reached 95 and what can vanish of the loss fell below 5 % of where it began.
+unless AP50 reached 95 and the part of the loss that can vanish fell below 5 % of its first value.
 
 Two parts cannot vanish: a distribution focal loss ends at the entropy of box edges that lie between two bins, half a
 nat on average; denoising queries get fresh noise in every step.

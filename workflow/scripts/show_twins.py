@@ -1,4 +1,4 @@
-"""Print which share of their lines the twins of the two frameworks differ in: what a port to Jittor has to change.
+"""Print the share of lines in which the twins of the two frameworks differ: what a port to Jittor has to change.
 
 python workflow/scripts/show_twins.py           # a table in Markdown
 """

@@ -1,8 +1,8 @@
 """Remove the locks of a Snakemake that was killed, so that the same command simply goes on.
 
 Snakemake marks a working directory as taken by files in `.snakemake/locks`, which stay when it is killed; it cannot
-tell whether their owner is alive. Here every main process holds a lock of the kernel for as long as it lives. Who finds
-that nobody holds one knows that those files have no owner.
+tell whether their owner is alive. Here every main process holds a lock of the kernel for as long as it lives. If nobody
+holds one, those files have no owner.
 """
 
 import fcntl

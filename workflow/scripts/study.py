@@ -33,7 +33,7 @@ DESIGN = ("<!-- design, made by workflow/scripts/study.py design -->", "<!-- end
 
 
 def caller(root: Path, config: Path):
-    """What starts a verb: the framework's own Python, with the log and the environment of every job."""
+    """The function that starts a verb in the framework's own Python, with the log and the environment of every job."""
     settings = read_yaml(config / "config.yaml") or {}
     machine = ["--device", settings.get("device", "cpu"), "--threads", settings.get("threads", 2)]
 

@@ -2,9 +2,10 @@
 
     python workflow/scripts/sweep.py --model rtdetr --sizes 50 100 500 -- --configfile my.yaml
 
-Without --sizes those of `data.subset` in the last configuration file that has some. Snakemake makes one report after
-the other, with what follows `--` and the size laid over it; smaller subsets are parts of larger ones, and images, looks
-at them and initial weights are shared. Each report goes to results/<model>/sweep/<size>/ and stays there.
+Without --sizes the sizes are those of `data.subset` in the last configuration file that has some. Snakemake makes one
+report after the other, with what follows `--` and the size laid over it; smaller subsets are parts of larger ones, and
+images, results of their checks and initial weights are shared. Each report goes to results/<model>/sweep/<size>/ and
+stays there.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def configured(arguments: list[str], key: str) -> object:
 
 
 def main(model: str, sizes: list[int], arguments: list[str]) -> None:
-    """Make every report; raises UserError for a size that is none, and when Snakemake fails."""
+    """Make every report; raises UserError for a wrong size, and when Snakemake fails."""
     sizes = sizes or configured(arguments, "subset") or []
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes) or len(set(sizes)) != len(sizes):
         raise UserError(f'data.subset: {sizes}, expected numbers of images, each once (SIZES="50 100")')

@@ -2,8 +2,8 @@
 
     python workflow/scripts/validate.py results/nanodet/runs/torch/e12-0123abcd-s0 [weights.safetensors] [--out folder]
 
-Without weights those that the run is judged by. Prints COCO's metrics, the score thresholds with the best F1, what was
-confused with what, and the cost of one image. Writes <run>/validation/<weights>, or the folder that is named:
+Without weights it uses those that the run is judged by. Prints COCO's metrics, the score thresholds with the best F1,
+what was confused with what, and the cost of one image. Writes <run>/validation/<weights>, or the folder that is named:
 detections.json, coco.json, macs.json, precision_recall, best_f1 and confusion as CSV, and two figures.
 """
 

@@ -32,7 +32,7 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 0
-    except BrokenPipeError:  # whoever read has seen enough
+    except BrokenPipeError:  # the reader of the pipe is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

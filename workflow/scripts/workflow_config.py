@@ -2,7 +2,7 @@
 
     python workflow/scripts/workflow_config.py [more.yaml ...]      # prints config/config.yaml with these laid over it
 
-What may stand in it is said by the types in parity/config. Here is what concerns several keys at once.
+The types in parity/config say what each key may hold. This file checks what concerns several keys at once.
 """
 
 import sys
@@ -64,8 +64,11 @@ def check_models(config: WorkflowConfig) -> None:
 
 
 def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str, Any]:
-    """`--config models=rtdetr,nanodet` names models and replaced the section of the same name: the names become
-    `selected`, and the section is read again from the files it came from."""
+    """Turn `--config models=rtdetr,nanodet` into the key `selected`.
+
+    On the command line the names replaced the section `models`, so the section is read again from the files it came
+    from.
+    """
     if isinstance(given.get("models", {}), dict):
         return given
     sections: dict[str, Any] = {}
@@ -75,8 +78,10 @@ def named_models(given: dict[str, Any], files: Iterable[str | Path]) -> dict[str
 
 
 def one_subset(data: DataConfig) -> DataConfig:
-    """The `data` section with its one `subset` as the number of training images, and files of ids pinned to their
-    content: however a dataset was asked for, the same one has the same name."""
+    """The `data` section with `subset` as the number of training images, and files of ids pinned to their content.
+
+    So the same dataset has the same name, however it was asked for.
+    """
     if data.subset and len(data.subset) > 1:
         raise UserError(f"config: data.subset: {data.subset} are several sizes, expected one, or make sweep")
     changes: dict[str, Any] = {"train_images": data.subset[0]} if data.subset else {}
@@ -104,8 +109,11 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> WorkflowCo
 
 
 def normalise(config: dict[str, Any], files: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """`load` as plain data, in one order for every way of saying the same: rules hand sections on as text, and other
-    text would run them again. Only the section of the data's source is in it."""
+    """`load` as plain data: equal configurations give the same keys in the same order.
+
+    Rules hand sections on as text, and another text would run them again. Only the section of the data's source is in
+    it.
+    """
     return load(config, files).plain()
 
 

@@ -1,4 +1,4 @@
-# What the rules of align.smk are given.
+# Inputs and options of the rules of align.smk.
 
 
 def align_yaml(wildcards):
@@ -19,7 +19,7 @@ def probe_requirements(wildcards):
 
 
 def trajectory_steps():
-    """Steps of training that a probe records. One framework alone has nobody to compare a training with."""
+    """Steps of training that a probe records. One framework alone has no training to be compared with."""
     return config["align"]["trajectory_steps"] if len(FRAMEWORKS) > 1 else 0
 
 

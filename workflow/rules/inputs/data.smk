@@ -1,9 +1,9 @@
-# What the rules of data.smk are given.
+# Inputs and options of the rules of data.smk.
 
 
 def downloaded():
-    """The file that marks the source as fetched. It never makes a dataset again that exists already, whether that was
-    made without it or its source is no longer fetched."""
+    """The file that marks the source as fetched. It never causes an existing dataset to be made again: neither one that
+    was made without it, nor one whose source is no longer fetched."""
     marker = f"{DATASET}.downloaded"
     if os.path.exists(marker):
         return ancient(marker)

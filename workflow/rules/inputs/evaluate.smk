@@ -1,8 +1,8 @@
-# What the rules of evaluate.smk are given.
+# Inputs and options of the rules of evaluate.smk.
 
 
 def cross_yaml(wildcards):
-    """The same for an evaluation of a run's weights, on the images of the comparison."""
+    """The resolved configuration, as JSON, for an evaluation of a run's weights on the images of the comparison."""
     settings = json.loads(run_yaml(wildcards))
     place = {"id": os.path.basename(CROSS_DATASET), "root": CROSS_DATASET}
     return json.dumps(settings | {"data": settings["data"] | place})

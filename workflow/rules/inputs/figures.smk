@@ -1,4 +1,4 @@
-# What figures, reports and the summary are made from.
+# Inputs of figures, reports and the summary.
 
 
 def compared_runs(model):
@@ -36,7 +36,7 @@ def files_of(model):
 
 
 def reproduce(model):
-    """The commands that make each part again, by what they make."""
+    """The commands that make each part again, by the name of the part."""
     given = workflow.config_settings
     flat = [f"{key}={value}" for key, value in (given.config or {}).items() if not isinstance(value, dict | list)]
     files = [os.path.relpath(path) for path in given.configfiles or []]
@@ -102,7 +102,7 @@ def comparison(wildcards):
 
 
 def folder_of_comparison(wildcards, input):
-    """What is compared, and the folder of the model, for the programs that draw and write into it."""
+    """comparison.json and the folder of the model, for the programs that draw and write into it."""
     return ["--comparison", input.comparison, "--out", os.path.dirname(input.comparison)]
 
 

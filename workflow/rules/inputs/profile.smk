@@ -1,4 +1,4 @@
-# What the rules of profile.smk are given.
+# Inputs and options of the rules of profile.smk.
 
 
 def profile_yaml(wildcards):
@@ -12,10 +12,11 @@ def profile_yaml(wildcards):
 
 
 def turn_before(model, setting, process):
-    """The process that a process waits for, so that they alternate whatever else could run. Nothing for the first.
+    """The process that a process waits for, so that they alternate in any case. Nothing for the first.
 
-    A setting that is not measured now is stepped over. Where it was measured before, its file stays what is waited for:
-    leaving a framework out afterwards must not measure the other one again."""
+    A setting that is not measured now is skipped. If it was measured before, the process still waits for its file:
+    leaving a framework out later must not measure the other one again.
+    """
     order = turns.turns(config["profile"]["processes"])
     if (setting, process) not in order:
         refuse(

@@ -1,4 +1,4 @@
-# What the rules of reproduce.smk are given.
+# Inputs and options of the rules of reproduce.smk.
 REPRODUCE = f"{RESULTS}/{{model}}/reproduce/{{variant}}"
 ASKED = SETTINGS.reproduce
 VAL = f"{RESULTS}/reproduce/{digest([ASKED.coco, ASKED.images])[:8]}"

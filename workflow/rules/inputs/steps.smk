@@ -1,4 +1,4 @@
-# What the rules of steps.smk are given.
+# Inputs and options of the rules of steps.smk.
 
 # The framework whose training keeps states. It does not depend on the order of the columns.
 KEEPS_STATES = "torch" if "torch" in FRAMEWORKS else FRAMEWORKS[0]

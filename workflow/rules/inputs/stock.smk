@@ -1,4 +1,4 @@
-# What the rules of stock.smk are given.
+# Inputs and options of the rules of stock.smk.
 
 
 def stock_yaml(wildcards):

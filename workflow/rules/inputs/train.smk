@@ -1,4 +1,4 @@
-# What the rules of train.smk are given.
+# Inputs and options of the rules of train.smk.
 
 
 def own_run(wildcards):
@@ -20,10 +20,11 @@ def run_yaml(wildcards):
 
 
 def gate(wildcards, framework):
-    """The verdict that a run waits for. One that is finished passed it already and asks no more: climbing the ladder
-    again, with other settings or for other frameworks, must not train again. Edited sources make it wait anew.
+    """The verdict that a run waits for. A finished run has passed it and does not wait: climbing the ladder again, with
+    other settings or for other frameworks, must not train again. Edited sources make a run wait again.
 
-    `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again."""
+    `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again.
+    """
     verdict = f"{RESULTS}/{wildcards.model}/alignment/gate.txt"
     folder = Path(f"{RESULTS}/{wildcards.model}/runs/{framework}/{wildcards.run}")
     if Path(verdict).exists() and made_by(folder, framework_sources(framework, wildcards.model, "train")):

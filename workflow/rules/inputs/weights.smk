@@ -1,8 +1,8 @@
-# What the rules of weights.smk are given.
+# Inputs and options of the rules of weights.smk.
 
 
 def initialiser(model, seed):
-    """The framework that draws a seed's weights: the one that did already, else PyTorch if it takes part."""
+    """The framework that draws a seed's weights: the one that drew them before, otherwise PyTorch if it takes part."""
     author = Path(weights_dir(model, seed)) / "initialised_by"
     if author.with_name("init.safetensors").exists() and author.exists():
         return author.read_text().strip()
