@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=2, help="Validation images that are followed layer by layer.")
     parser.add_argument("--steps", type=int, default=5, help="Optimiser steps, each from the first framework's state.")
     parser.add_argument(
-        "--trajectory", type=int, default=100, help="Steps of real training, after which AP is measured; 0 leaves both."
+        "--trajectory", type=int, default=100, help="Steps of real training, after which AP is measured; 0: neither."
     )
 
 

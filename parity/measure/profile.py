@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", required=True, help="Weights to measure with.")
     parser.add_argument("--out", required=True, help="profile.json to write.")
     parser.add_argument(
-        "--setting", help="Name of what is measured, for example jittor-stock; the framework by default."
+        "--setting", help="Name of the measurement, for example jittor-stock; the framework by default."
     )
     parser.add_argument("--ops", choices=["fast", "stock"], help="Operators to use instead of the configured ones.")
     parser.add_argument(

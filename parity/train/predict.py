@@ -18,9 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, help="The resolved run configuration, run.yaml.")
     parser.add_argument("--weights", required=True, help="Weights to detect with, in any format that convert reads.")
     parser.add_argument("--out", required=True, help="COCO results to write; timings go to <name>.timing.jsonl beside.")
-    parser.add_argument(
-        "--macs", help="JSON file for the multiply-accumulates of one image, which are not counted else."
-    )
+    parser.add_argument("--macs", help="JSON file for the multiply-accumulates of one image; counted only if given.")
 
 
 def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:

@@ -82,7 +82,7 @@ def why_not_finite(
     elif module is not None:
         where = f"first in the output of module {module}"
     elif ended and not re.match(r"\w+: ", ended):
-        where = f"every module's output is one, but not {ended}"
+        where = f"the output of every module is a number, but not {ended}"
     else:
         return None
     target = folder / FOLDER

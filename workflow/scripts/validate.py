@@ -31,7 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="How good a trained run is on its whole validation split.")
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("weights", nargs="?", type=Path, help="other weights than the final ones")
-    parser.add_argument("--out", type=Path, help="folder for what is written, instead of one in the run's")
+    parser.add_argument("--out", type=Path, help="folder for the results, instead of one in the run's folder")
     options = parser.parse_args()
     try:
         run = load_run(options.run / "run.yaml")
