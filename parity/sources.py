@@ -46,17 +46,22 @@ def framework_files(root: Path, framework: str, model: str, models: Iterable[str
 
 
 def code_digest(root: Path, files: Iterable[Path]) -> str:
-    """SHA-256 (hex) of what source files do: comments, docstrings and layout do not count."""
+    """SHA-256 (hex) of what files do.
+
+    In Python, comments, docstrings and layout do not count. In other files every byte does.
+    """
     sha = hashlib.sha256()
     for path in sorted(files):
-        sha.update(f"{path.relative_to(root)}\0{_meaning(path.read_text())}\0".encode())
+        content = path.read_bytes()
+        meaning = _meaning(content) if path.suffix == ".py" else hashlib.sha256(content).hexdigest()
+        sha.update(f"{path.relative_to(root)}\0{meaning}\0".encode())
     return sha.hexdigest()
 
 
 @cache
-def _meaning(text: str) -> str:
-    """A source as text, without the parts that change no result."""
-    tree = ast.parse(text)
+def _meaning(source: bytes) -> str:
+    """A digest of a Python source without the parts that change no result."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_text(body[0]):

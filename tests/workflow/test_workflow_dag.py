@@ -41,7 +41,7 @@ def resumed(metrics) -> list[bool]:
 
 
 @contextmanager
-def edited(project, name: str, text: str = "\n# edited\n"):
+def edited(project, name: str, text: str = "\nEDITED = True\n"):
     """A file of the project with `text` added, as long as the block lasts."""
     path = project.folder / name
     before = path.read_text()

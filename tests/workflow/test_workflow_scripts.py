@@ -108,38 +108,49 @@ def test_a_job_finds_the_project_and_does_not_spin_unless_the_user_says_so(given
     assert "OMP_NUM_THREADS" not in run_job.environment(None, given)
 
 
-def test_checkpoints_stay_for_the_same_code_only(tmp_path):
-    source, folder = tmp_path / "code.py", tmp_path / "run"
-    source.write_text("a")
-    call("run_folder.py", "begin", folder, source)
+def begin(folder: Path, source: Path) -> subprocess.CompletedProcess:
+    return call("run_folder.py", "begin", folder, source.name, cwd=source.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "stays"),
+    [
+        ("code.py", "a = 1  # one\n", True),
+        ("code.py", '"""Says."""\n\na = 1  # the first number\n', True),
+        ("code.py", "a = 2  # one\n", False),
+        ("code.txt", "a = 1  # the first number\n", False),
+    ],
+)
+def test_checkpoints_of_an_interrupted_run_stay_until_the_code_does_something_else(tmp_path, name, text, stays):
+    source, folder = tmp_path / name, tmp_path / "run"
+    source.write_text("a = 1  # one\n")
+    begin(folder, source)
     (folder / "checkpoints/step").touch()
     (folder / "metrics.jsonl").touch()
-    call("run_folder.py", "begin", folder, source)
-    assert (folder / "checkpoints/step").exists() and (folder / "metrics.jsonl").exists()
-    source.write_text("b")
-    call("run_folder.py", "begin", folder, source)
-    assert not (folder / "checkpoints/step").exists() and not (folder / "metrics.jsonl").exists()
+    source.write_text(text)
+    assert begin(folder, source).returncode == 0
+    assert [(folder / made).exists() for made in ("checkpoints/step", "metrics.jsonl")] == [stays, stays]
 
 
 def test_checkpoints_of_a_finished_run_stay_until_it_is_asked_for_again(tmp_path):
     source, folder = tmp_path / "code.py", tmp_path / "run"
     source.write_text("a")
-    call("run_folder.py", "begin", folder, source)
+    begin(folder, source)
     (folder / "checkpoints/step").touch()
     call("run_folder.py", "finish", folder)
     assert (folder / "checkpoints/step").exists()
-    call("run_folder.py", "begin", folder, source)
+    begin(folder, source)
     assert not (folder / "checkpoints/step").exists()
 
 
 def test_checkpoints_are_not_touched_while_another_process_trains(tmp_path):
     source, folder = tmp_path / "code.py", tmp_path / "run"
     source.write_text("a")
-    call("run_folder.py", "begin", folder, source)
+    begin(folder, source)
     (folder / "checkpoints/step").touch()
     source.write_text("b")
     with locked(folder):
-        run = call("run_folder.py", "begin", folder, source)
+        run = begin(folder, source)
     assert run.returncode == 2 and "another training is at work here" in run.stderr
     assert (folder / "checkpoints/step").exists()
 

@@ -5,11 +5,10 @@
 
 An interrupted run continues from its checkpoints. A finished run that is asked for again, because code changed or
 because the user forces it, starts afresh: from its last checkpoint there would be nothing to do. Checkpoints that other
-code wrote are removed as well. This uses only `parity.files` of the project, which needs little more than the standard
-library, because it runs in every framework's environment.
+code wrote are removed as well; an edited comment does not make other code. Of the project this uses only modules that
+need little more than the standard library, because it runs in every framework's environment.
 """
 
-import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -18,16 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.errors import UserError
 from parity.files import locked, write_text
+from parity.sources import code_digest
 
 CODE = "code.sha256"  # inside checkpoints/: the code that wrote them; beside run.json once the run is finished
 
 
-def code_digest(sources: list[str]) -> str:
-    """SHA-256 over names and contents of the source files."""
-    sha = hashlib.sha256()
-    for source in sorted(sources):
-        sha.update(f"{source}\0".encode() + Path(source).read_bytes() + b"\0")
-    return sha.hexdigest()
+def code_of(sources: list[str]) -> str:
+    """Digest of what the source files do. The workflow names them relative to the working directory."""
+    return code_digest(Path(), map(Path, sources))
 
 
 def begin(folder: Path, sources: list[str]) -> None:
@@ -35,7 +32,7 @@ def begin(folder: Path, sources: list[str]) -> None:
 
     Raises UserError while another process trains into the folder.
     """
-    code, checkpoints = code_digest(sources), folder / "checkpoints"
+    code, checkpoints = code_of(sources), folder / "checkpoints"
     mark = checkpoints / CODE
     with locked(folder):
         if mark.exists() and mark.read_text().strip() == code:
@@ -56,7 +53,7 @@ def finish(folder: Path) -> None:
 def made_by(folder: Path, sources: list[str]) -> bool:
     """Whether the run is finished and was made by this code."""
     mark = folder / CODE
-    return (folder / "run.json").exists() and mark.exists() and mark.read_text().strip() == code_digest(sources)
+    return (folder / "run.json").exists() and mark.exists() and mark.read_text().strip() == code_of(sources)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def run_yaml(wildcards):
 
 def gate(wildcards, framework):
     """The verdict that a run waits for. A finished run has passed it and does not wait: climbing the ladder again, with
-    other settings or for other frameworks, must not train again. Edited sources make a run wait again.
+    other settings or for other frameworks, must not train again. Sources that do something else make a run wait again.
 
     `ancient` alone would not do: Snakemake then leaves out the run's own reasons to be made again.
     """
