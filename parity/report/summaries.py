@@ -21,7 +21,7 @@ def conversion_summary(report: dict | None) -> dict[str, Any] | None:
 
 
 def _detail(rungs: list[dict], number: int, key: str) -> Any:
-    """A detail of one rung, None where it was not found out."""
+    """A detail of one rung, None where the rung does not have it."""
     return next((rung.get("details", {}).get(key) for rung in rungs if rung.get("rung") == number), None)
 
 
@@ -50,7 +50,7 @@ def alignment_summary(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def whole_run_summary(found: dict | None) -> dict[str, Any] | None:
-    """What stands about steps over the whole training: verdict, how much was compared, and the signed means."""
+    """The comparison of steps over the whole training: its verdict, how much was compared, and the signed means."""
     if found is None:
         return None
     lean = (found.get("details") or {}).get("lean") or {}
@@ -66,8 +66,9 @@ def whole_run_summary(found: dict | None) -> dict[str, Any] | None:
 
 
 def stock_summary(found: dict | None) -> dict[str, Any] | None:
-    """What stands about Jittor's own operators: verdict, how many rungs there are and passed, which failed or had too
-    little to compare, and where the first of them did.
+    """The ladder with Jittor's own operators: its verdict, how many rungs there are and how many passed.
+
+    It also names the rungs that failed, those that are incomplete, and the worst place of the first of them.
     """
     if found is None:
         return None
