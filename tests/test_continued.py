@@ -12,7 +12,7 @@ from pathlib import Path
 import interrupted
 import numpy as np
 import pytest
-from make_venv import venv_path
+from interpreters import interpreter
 
 from parity.report.figures.continued import differences
 
@@ -23,7 +23,7 @@ JOINT = 3  # of eight steps, in the middle of the first epoch
 
 
 def train(framework: str, settings: Path, out: Path) -> None:
-    python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
+    python = interpreter(framework)
     command = [str(python), "tests/interrupted.py", framework, "--child", str(settings), str(out), "0", "9"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -35,8 +35,7 @@ def runs(tmp_path_factory):
     """Folders of the runs torch, jittor, torch-jittor and jittor-torch."""
     folder = tmp_path_factory.mktemp("continued")
     run = interrupted.prepare("torch", folder)
-    python = venv_path(ROOT / "envs/torch.yaml") / "bin/python"
-    command = [str(python), "tests/interrupted.py", "torch", "--weights", str(folder / "run.json")]
+    command = [str(interpreter("torch")), "tests/interrupted.py", "torch", "--weights", str(folder / "run.json")]
     subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
     for first, second in (("torch", "jittor"), ("jittor", "torch")):
         own = run | {"framework": first, "keep_checkpoints": 100, "framework_options": {}}

@@ -12,7 +12,7 @@ import pytest
 import show_overfit
 import workflow_config
 import yaml
-from make_venv import venv_path
+from interpreters import interpreter
 
 from parity.compare.comparison import Run
 from parity.config.layers import merge
@@ -31,9 +31,8 @@ FEWER = {
 
 
 def call(framework: str, *arguments: str) -> None:
-    python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
-    command = [str(python), "-m", f"{framework}_impl", *arguments]
+    command = [str(interpreter(framework)), "-m", f"{framework}_impl", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

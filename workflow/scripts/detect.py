@@ -15,7 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
-from make_venv import ROOT, venv_path
+from interpreters import interpreter
+from make_venv import ROOT
 from PIL import Image
 
 from parity.compare.agreement import agreement
@@ -28,10 +29,7 @@ KNOWN = ("torch", "jittor")
 
 def call(framework: str, out: Path, arguments: list[str]) -> int:
     """Call the verb in the framework's own environment; returns its exit status."""
-    python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
-    if not python.exists():
-        raise UserError(f"{python}: the environment of {framework} is not there; `make envs` builds it")
-    command = [str(python), "-m", f"{framework}_impl", "detect", "--out", str(out), *arguments]
+    command = [str(interpreter(framework)), "-m", f"{framework}_impl", "detect", "--out", str(out), *arguments]
     return subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode
 
 

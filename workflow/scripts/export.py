@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_job
 import yaml
-from make_venv import ROOT, venv_path
+from interpreters import interpreter
 from reproduce import choose
 
 from parity.arrays import write_npz
@@ -41,17 +41,9 @@ LAYOUTS = (  # annotations and images of the validation split in a folder of thi
 )
 
 
-def python(environment: str) -> str:
-    """The interpreter of an environment. Raises UserError where it was not built."""
-    path = venv_path(ROOT / f"envs/{environment}.yaml") / "bin/python"
-    if not path.exists():
-        raise UserError(f"{path}: the environment {environment} is not there; `make export` builds it")
-    return str(path)
-
-
 def call(environment: str, words: list, threads: int | None = None) -> None:
     """Run a module in an environment. Raises SystemExit with its status where it fails; it has already said why."""
-    command = [python(environment), "-m", *(str(word) for word in words)]
+    command = [str(word) for word in (interpreter(environment), "-m", *words)]
     status = subprocess.run(command, env=run_job.environment(threads, os.environ)).returncode
     if status:
         sys.exit(status)

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_job
-from make_venv import venv_path
+from interpreters import interpreter
 
 from parity.config.layers import read_yaml
 from parity.config.models import model_file
@@ -38,10 +38,7 @@ def caller(root: Path, config: Path):
     machine = ["--device", settings.get("device", "cpu"), "--threads", settings.get("threads", 2)]
 
     def call(framework: str, words: list[str], log: Path) -> int:
-        python = venv_path(root / f"envs/{framework}.yaml") / "bin/python"
-        if not python.exists():
-            raise UserError(f"{python}: the environment of {framework} is not there; `make envs` builds it")
-        job = [python, ROOT / "workflow/scripts/run_job.py", *machine, log]
+        job = [interpreter(framework, root), ROOT / "workflow/scripts/run_job.py", *machine, log]
         words = [*job, "-m", f"{framework}_impl", *words]
         environment = run_job.environment(None, os.environ)
         return subprocess.run([str(word) for word in words], cwd=root, env=environment).returncode

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import run_job
-from make_venv import venv_path
+from interpreters import interpreter
 
 from parity.compare.quality import quality
 from parity.config.models import ROOT
@@ -36,16 +36,13 @@ def main() -> int:
     try:
         run = load_run(options.run / "run.yaml")
         weights = options.weights or options.run / read_json(options.run / "run.json")["final_weights"]
+        python = interpreter(run.framework)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     out = options.out or options.run / "validation" / weights.stem
     out.mkdir(parents=True, exist_ok=True)
     framework, found = run.framework, out / "detections.json"
-    python = venv_path(ROOT / f"envs/{framework}.yaml") / "bin/python"
-    if not python.exists():
-        print(f"{python}: the environment of {framework} is not there; `make envs` builds it", file=sys.stderr)
-        return 2
     predict = [python, "-m", f"{framework}_impl", "predict"]
     predict += ["--config", options.run / "run.yaml", "--weights", weights, "--out", found]
     predict += ["--macs", out / "macs.json"]
