@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from parity.data.iou import xywh_iou
+
 OVERLAP = 0.5  # intersection over union from which two boxes of one class may be partners
 
 
@@ -67,15 +69,6 @@ def partners(first: Sequence, second: Sequence, overlap: float = OVERLAP) -> lis
     """Pairs (i, j) of boxes [x, y, w, h] with the largest sum of overlaps; each overlaps by `overlap` at least."""
     if not len(first) or not len(second):
         return []
-    ious = box_iou(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    ious = xywh_iou(np.asarray(first, np.float64), np.asarray(second, np.float64))
     rows, columns = linear_sum_assignment(np.where(ious >= overlap, ious, 0.0), maximize=True)
     return [(int(i), int(j)) for i, j in zip(rows, columns, strict=True) if ious[i, j] >= overlap]
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """[N, M] intersection over union of boxes [N, 4] and [M, 4], both x, y, width, height."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum((first[:, :2] + first[:, 2:])[:, None], (second[:, :2] + second[:, 2:])[None])
-    inner = np.clip(high - low, 0, None).prod(axis=2)
-    union = first[:, 2:].prod(axis=1)[:, None] + second[:, 2:].prod(axis=1)[None] - inner
-    return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-EPS = 1e-6  # square pixels, the least union of two boxes
+from parity.data.iou import iou
+
 INSIDE = 0.01  # pixels that a centre has to keep from a box's sides (official)
 
 
@@ -80,11 +81,3 @@ def nearest(distances: np.ndarray, count: int) -> np.ndarray:
     order = np.lexsort((place, distances[row, place], row))
     starts = np.searchsorted(row, np.arange(len(distances)))
     return place[order[starts[:, None] + np.arange(count)]]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Element-wise IoU of xyxy boxes whose shapes broadcast, 0 without any area; [..., 4] -> [...]."""
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    inter = np.clip(sides, 0, None).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inter
-    return inter / np.maximum(union, EPS)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parity.data.iou import iou
 from parity.data.targets import Target
 
 
@@ -44,7 +45,7 @@ def dynamic_soft_labels(
     candidates = np.flatnonzero(inside.all(-1).any(-1)) if len(boxes) else np.zeros(0, np.int64)
     if not len(candidates):
         return assigned, overlaps
-    ious = pairwise_iou(predicted[candidates], boxes)
+    ious = iou(predicted[candidates][:, None], boxes[None])
     cost = label_cost(scores[candidates], labels, ious) - iou_factor * np.log(ious + 1e-7)
     counts = np.maximum(1, np.sort(ious, axis=0)[::-1][:topk].sum(0).astype(np.int64))
     rank = np.argsort(np.argsort(cost, axis=0, kind="stable"), axis=0)
@@ -70,14 +71,6 @@ def label_cost(scores: np.ndarray, labels: np.ndarray, ious: np.ndarray) -> np.n
     own, target = labels, ious.astype(np.float64)
     entropy = -(target * log_p[:, own] + (1 - target) * log_rest[:, own])
     return background.sum(1, keepdims=True) - background[:, own] + entropy * (target - p[:, own]) ** 2
-
-
-def pairwise_iou(a: np.ndarray, b: np.ndarray, eps: float = 1e-6) -> np.ndarray:
-    """IoU of every box of a [V, 4] with every box of b [n, 4], [V, n]; the union counts as at least `eps`."""
-    sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    inter = sides.clip(min=0).prod(-1)
-    area_a, area_b = ((x[:, 2:] - x[:, :2]).prod(-1) for x in (a, b))
-    return inter / np.maximum(area_a[:, None] + area_b[None] - inter, eps)
 
 
 def assign_images(

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from parity.data.iou import xywh_iou
+
 OVERLAP = 0.5
 
 
@@ -56,7 +58,8 @@ def curve(
     for rank, index in enumerate(np.argsort(-scores, kind="stable")):
         _, image, box = found[index]
         objects = truth.get(image, [])
-        overlaps = _overlaps(np.asarray(box, np.float64), np.asarray([b for b, _ in objects], np.float64), pixel)
+        boxes = np.asarray([b for b, _ in objects], np.float64).reshape(-1, 4)
+        overlaps = xywh_iou(np.asarray([box], np.float64), boxes, pixel)[0]
         best = int(np.argmax(overlaps)) if len(objects) else -1
         if best < 0 or overlaps[best] < OVERLAP:
             wrong[rank] = 1
@@ -65,14 +68,6 @@ def curve(
             taken[image][best] = True
     right, wrong = np.cumsum(right), np.cumsum(wrong)
     return right / max(positives, 1), right / np.maximum(right + wrong, np.finfo(np.float64).tiny), positives
-
-
-def _overlaps(box: np.ndarray, others: np.ndarray, pixel: float) -> np.ndarray:
-    """IoU of one xywh box with others [n, 4]; `pixel` is added to every width and height."""
-    others = others.reshape(-1, 4)
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
-    shared = (high - low + pixel).clip(0).prod(axis=1)
-    return shared / ((box[2:] + pixel).prod() + (others[:, 2:] + pixel).prod(axis=1) - shared)
 
 
 def voc07_ap(recall: np.ndarray, precision: np.ndarray) -> float:

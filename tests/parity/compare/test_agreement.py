@@ -1,9 +1,8 @@
 """Partners of detections in two lists, and what has none."""
 
-import numpy as np
 import pytest
 
-from parity.compare.agreement import agreement, box_iou, partners
+from parity.compare.agreement import agreement, partners
 
 
 def entry(image, category, box, score):
@@ -33,11 +32,6 @@ def test_pairs_are_chosen_together_not_one_by_one():
     """Greedy pairing by the first list would leave the second box without its only partner."""
     first, second = [[0, 0, 10, 10], [2, 0, 10, 10]], [[1.2, 0, 10, 10], [-3, 0, 10, 10]]
     assert sorted(partners(first, second)) == [(0, 1), (1, 0)]
-
-
-def test_iou_of_known_boxes():
-    boxes = np.array([[0.0, 0, 10, 10], [5, 0, 10, 10], [0, 0, 0, 0]])
-    assert box_iou(boxes, boxes) == pytest.approx(np.array([[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]]))
 
 
 def test_the_box_difference_is_that_of_a_corner():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity.data.assign import level_points
-from parity.data.assign_dynamic import dynamic_soft_labels, label_cost, pairwise_iou
+from parity.data.assign_dynamic import dynamic_soft_labels, label_cost
 
 POINTS = level_points([(8, 8), (4, 4)], [8, 16])
 
@@ -105,8 +105,3 @@ def test_a_box_may_take_a_place_inside_another_box_only():
 def test_certain_scores_give_finite_costs():
     cost = label_cost(np.array([[0.0, 1.0]], np.float32), np.array([0, 1]), np.array([[1.0, 0.0]], np.float32))
     assert np.isfinite(cost).all() and cost[0] == pytest.approx([100.0 + 100.0, 0.0 + 100.0])
-
-
-def test_iou_of_boxes_without_area_is_zero():
-    boxes = np.array([[0, 0, 0, 0], [0, 0, 2, 2]], np.float32)
-    assert pairwise_iou(boxes[:1], boxes).tolist() == [[0, 0]]
