@@ -79,12 +79,19 @@ def write_page(
     ]
     lines += [
         f"Clean pairs, PyTorch and Jittor: {len(clean)} of {len(pairs)} were run,"
-        f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.\n"
+        f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.{_too_little(clean)}\n"
     ]
     lines += [f"Not run: {'; '.join(waiting) or 'none'}.\n"]
     lines += ["| fault | framework | model | rung | named cause | caught |", "|---|---|---|---|---|---|", *rows]
     lines += ["\n## What is not caught, and why\n", *(missed or ["Nothing."])]
     write_text(out, "\n".join(lines) + "\n")
+
+
+def _too_little(clean: list[dict[str, Any]]) -> str:
+    """A sentence on the rungs that had too little to compare in some clean pairs: they say nothing of these rungs."""
+    short = Counter(rung for found in clean for rung in found["incomplete"])
+    told = [f"rung {rung} in {count} of {len(clean)}" for rung, count in sorted(short.items())]
+    return f" There was too little to compare at {', '.join(told)}." if told else ""
 
 
 def cut(text: str, length: int = 140) -> str:

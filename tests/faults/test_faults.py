@@ -7,9 +7,11 @@ import pytest
 from bench import Bench
 from catalogue import FAULTS, REASONS
 from numpy_framework import NumpyFramework
-from page import judge
+from page import judge, write_page
 from plant import MODELS, failing, plant, slug
 from planting import attached, replaced, together
+
+from parity.files import write_json
 
 SHORT = [fault for fault in FAULTS if "numpy" in fault.models]
 
@@ -88,3 +90,13 @@ def test_two_lines_that_call_one_method_are_replaced_together(made_up):
 def test_a_line_that_is_not_there_is_told(made_up):
     with pytest.raises(LookupError, match="'nowhere': the mistake was not planted"), attached("nowhere")(made_up):
         Var().detach()
+
+
+def test_the_page_tells_alarms_and_what_had_too_little_to_compare(tmp_path):
+    failing = [{"rung": 7, "where": "a moment", "failures": []}]
+    for seed, found in enumerate(({"incomplete": [10], "failing": []}, {"incomplete": [], "failing": failing})):
+        write_json(tmp_path / f"detr/jittor/clean-{seed}.json", {"clean": seed, "model": "detr", **found})
+    write_page(tmp_path / "page.md", tmp_path, [], [("detr", seed) for seed in range(3)])
+    (line,) = [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("Clean pairs")]
+    assert "2 of 3 were run, 1 false alarms: detr seed 1: a moment." in line
+    assert line.endswith("There was too little to compare at rung 10 in 1 of 2.")
