@@ -17,6 +17,7 @@ from parity.logs.names import RECALLS
 from parity.logs.record import Run
 from parity.report.figures import imported as figures
 from parity.report.figures.imported import Pair
+from parity.report.pipe_table import pipe_table
 from parity.report.report import environment, to_html
 
 LANGUAGES = {"en": "", "zh": ".zh"}  # language: what stands between `report` and the ending of its files
@@ -190,7 +191,5 @@ def markdown_table(table: pd.DataFrame, header: dict[str, str]) -> str:
 
     if table.empty:
         return ""
-    lines = ["| " + " | ".join(head(c) for c in table.columns) + " |", "|" + " ---: |" * len(table.columns)]
-    for row in table.itertuples(index=False):
-        lines.append("| " + " | ".join(text(v) for v in row) + " |")
-    return "\n".join(lines)
+    rows = (map(text, row) for row in table.itertuples(index=False))
+    return pipe_table([head(c) for c in table.columns], rows, left=())

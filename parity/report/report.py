@@ -24,6 +24,7 @@ from parity.files import write_text
 from parity.measure import turns
 from parity.report import headline, index
 from parity.report.figures.style import display, look
+from parity.report.pipe_table import pipe_table
 from parity.report.quality import mistakes
 from parity.report.summaries import alignment_summary, conversion_summary, stock_summary, whole_run_summary
 from parity.report.tables import differences
@@ -277,13 +278,13 @@ def frame(
         parts = [words.get(part, part) for part in re.split(r"( - | / )", column)]
         return words.get(column, "".join(parts).replace(" - ", " − "))
 
-    numeric = [2 * sum(_is_number(v) or _blank(v) for v in table[c]) > len(table) for c in columns]
-    lines = ["| " + " | ".join(cell(header(c)) for c in columns) + " |"]
-    lines.append("|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|")
-    for row in zip(*(table[c] for c in columns), strict=True):
-        texts = [fixed(v, digits) if digits is not None and isinstance(v, float) else number(v) for v in row]
-        lines.append("| " + " | ".join(cell(words.get(text, text)) for text in texts) + " |")
-    return "\n".join(lines)
+    def content(value: Any) -> str:
+        text = fixed(value, digits) if digits is not None and isinstance(value, float) else number(value)
+        return cell(words.get(text, text))
+
+    texts = [i for i, c in enumerate(columns) if 2 * sum(_is_number(v) or _blank(v) for v in table[c]) <= len(table)]
+    cells = zip(*(map(content, table[c]) for c in columns), strict=True)
+    return pipe_table([cell(header(c)) for c in columns], cells, left=texts)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from parity.data.entries import AP_METRICS
+from parity.report.pipe_table import pipe_table
 from parity.weights.zoo import Released
 
 TITLES = {"torch": "PyTorch", "jittor": "Jittor"}
@@ -20,7 +21,8 @@ def page(released: Released, result: dict[str, Any]) -> str:
         f"{'' if whole else ', a part of it or other images'}, with the official pre- and post-processing, one image"
         f" at a time on {result['device']}."
     )
-    lines += ["", _table(["", "published", *map(_title, names), *_difference_title(names)], _rows(result, names)), ""]
+    head = ["", "published", *map(_title, names), *_difference_title(names)]
+    lines += ["", pipe_table(head, _rows(result, names)), ""]
     lines += [_sentence(_title(name), result, name, whole) for name in names]
     lines += ["", "## Do both frameworks detect the same?", "", *_agreement(result, names)]
     lines += ["", "## Time per image", "", _times(result, names)]
@@ -34,11 +36,6 @@ def _title(name: str) -> str:
 
 def _difference_title(names: list[str]) -> list[str]:
     return [f"{_title(names[1])} − {_title(names[0])}"] if len(names) > 1 else []
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -95,7 +92,7 @@ def _times(result: dict[str, Any], names: list[str]) -> str:
         for name in names
     ]
     note = "Median in milliseconds, images read from the disk included; not a benchmark, `make bench` measures."
-    return note + "\n\n" + _table(["", *stages], rows)
+    return note + "\n\n" + pipe_table(["", *stages], rows)
 
 
 def _missing(weights: dict[str, Any]) -> list[str]:
@@ -138,4 +135,4 @@ def zoo_page(rows: list[tuple[Released, dict[str, Any] | None]], folder: str) ->
     about = (
         f"{done} of {len(rows)} released checkpoints have their file here. AP in points on val2017; nothing trained."
     )
-    return f"# Released checkpoints\n\n{about}\n\n{_table(head, cells)}\n"
+    return f"# Released checkpoints\n\n{about}\n\n{pipe_table(head, cells)}\n"

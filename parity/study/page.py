@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
+from parity.report.pipe_table import pipe_table
 from parity.study.design import bounds
 from parity.study.protocol import Protocol
 from parity.study.rows import Row, check_shared, counted
@@ -64,7 +64,7 @@ def readme(studies: Sequence[Study], protocol: Protocol) -> str:
         f"{len(rows)} of {len(found)} studies have counted pairs: {counts}. Margin: the smaller of"
         f" {protocol.margin:g} point and {100 * protocol.margin_relative:g} % of PyTorch's AP."
     )
-    return _table(head, rows, left=2) + "\n\n" + sentence
+    return pipe_table(head, rows, left=range(2)) + "\n\n" + sentence
 
 
 def _values(judgement: Judgement) -> list[str]:
@@ -138,7 +138,7 @@ def _looks(judgement: Judgement) -> list[str]:
          e.outcome + (f" ({e.note})" if e.note else "")]
         for e in judgement.looks
     ]  # fmt: skip
-    return [_table(head, rows, left=0), ""]
+    return [pipe_table(head, rows, left=()), ""]
 
 
 def _pairs(judgement: Judgement) -> list[str]:
@@ -157,7 +157,7 @@ def _pairs(judgement: Judgement) -> list[str]:
         values = [pair.difference(), pair.null("torch"), pair.null("jittor")]
         rows.append([f"{pair.seed}{later}", *cells, *("–" if v is None else f"{v:+.2f}" for v in values)])
     text = "Every pair; none is dropped. Draw 0 is the main run, the others are the null arm."
-    return [text, "", _table(head, rows, left=1), ""]
+    return [text, "", pipe_table(head, rows), ""]
 
 
 def _draws(pair: Pair, framework: str) -> str:
@@ -206,7 +206,7 @@ def _companions(judgement: Judgement) -> list[str]:
         rows.append([entry.metric, str(entry.pairs), *values, interval])
     head = ["metric", "pairs", "PyTorch", "Jittor", "Jittor − PyTorch", "90 % interval"]
     text = "Secondary: the same pairs in other metrics. The verdict stands on AP alone, by the interval of its look."
-    return [text, "", _table(head, rows), ""]
+    return [text, "", pipe_table(head, rows), ""]
 
 
 def _pilots(study: Study) -> list[str]:
@@ -231,7 +231,7 @@ def _pilots(study: Study) -> list[str]:
     text = (
         "Pilots, on seeds of their own and never counted. The sd is that of two runs of one seed with other last bits."
     )
-    return ["### Pilots", "", text, "", _table(head, table, left=4), ""]
+    return ["### Pilots", "", text, "", pipe_table(head, table, left=range(4)), ""]
 
 
 def _pilot_spread(rows: Sequence[Row]) -> tuple[float | None, str]:
@@ -259,12 +259,6 @@ def _pooled(studies: Sequence[Study], found: Mapping[tuple[str, str], Judgement]
                 f" over {result.models} models. It replaces none of the verdicts above."
             )
     return [*lines, ""] if lines else ["Fewer than two models have two pairs or more.", ""]
-
-
-def _table(head: list[str], rows: list[list[Any]], left: int = 1) -> str:
-    """A Markdown table whose first `left` columns are aligned to the left."""
-    marks = ["---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in (head, marks, *rows))
 
 
 def place(text: str, content: str, marks: tuple[str, str] = MARKS) -> str | None:

@@ -26,6 +26,7 @@ from parity.errors import UserError
 from parity.files import read_json, read_lines, write_text
 from parity.measure import turns
 from parity.measure.processes import merge, processes
+from parity.report.pipe_table import pipe_table
 from parity.train.record import git_commit, now
 
 Profiles = dict[str, dict[str, Any]]  # setting -> merged measurement, or {"uncompiled": reason}
@@ -142,13 +143,10 @@ def text(profiles: Profiles) -> str:
 
 def markdown(profiles: Profiles, commit: str | None, date: str) -> str:
     """The same as a section of a page."""
-    table = [header(), *rows(profiles)]
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    lines.insert(1, "| --- |" + " ---: |" * (len(table[0]) - 1))
     listed = "\n".join(f"- {note}" for note in notes(profiles))
     return (
         f"### {date[:10]}, `{(commit or 'no commit')[:10]}`: {about(profiles)}\n\n"
-        + "\n".join(lines)
+        + pipe_table(header(), rows(profiles))
         + f"\n\n{listed}\n"
     )
 
