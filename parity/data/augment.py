@@ -151,7 +151,10 @@ def _centres_inside(boxes: np.ndarray, window: tuple[int, int, int, int]) -> np.
 
 
 def _iou(boxes: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:
-    """IoU of each box [n, 4] with one window."""
+    """IoU of each box [n, 4] with one window.
+
+    `parity.data.iou` would round otherwise: NumPy 1 adds an area from 65536 on, a whole number, in float64.
+    """
     left, top, right, bottom = window
     wide = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
     high = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
