@@ -202,7 +202,9 @@ MODEL = [
     Fault(
         "nearest for bilinear in the neck",
         operator(
-            "models.nanodet.neck", "upsample_bilinear2x", lambda f: lambda x: jittor().nn.interpolate(x, scale_factor=2)
+            "models.nanodet.neck",
+            "upsample_bilinear2x",
+            lambda f: lambda x: jittor().nn.interpolate(x, scale_factor=2, mode="nearest"),
         ),
         (r"divergence: fpn \(",),
         (N,),
