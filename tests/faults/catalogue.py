@@ -7,4 +7,9 @@ from training_faults import TRAINING
 
 FAULTS = [*MODEL, *LOSS, *DETECTION, *TRAINING]
 
-REASONS: dict[str | tuple[str, str], str] = {}  # why a mistake is not caught: by name, or by name and model
+REASONS: dict[str | tuple[str, str], str] = {  # why a mistake is not caught: by name, or by name and model
+    "top-k of the detections over the wrong axis": (
+        "the detections are all pairs of 20 queries and 2 classes, so that every label and box is in both lists, with"
+        " another score; the message calls the scores wrong"
+    ),
+}
