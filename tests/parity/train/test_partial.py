@@ -1,12 +1,16 @@
 """Detections that are written image by image and go on after a kill."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from parity.errors import UserError
 from parity.train.partial import Partial
 
+ROOT = Path(__file__).resolve().parents[3]
 SECONDS = {"preprocess": 0.1, "forward": 0.2, "postprocess": 0.3}
 
 
@@ -57,3 +61,31 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file.*cannot be written"):
         Partial(tmp_path / "file" / "d.json", {})
+
+
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path):
+    """A workflow that is killed may leave its prediction at work; the next one must not write into the same file."""
+    code = "import sys, time; from parity.train.partial import Partial; kept = Partial(sys.argv[1], {});"
+    code += " print('at work', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, tmp_path / "d.json"], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout.readline() == b"at work\n"
+        with pytest.raises(
+            UserError, match=r"d.json.part.jsonl: another process writes into it; wait for it or stop it"
+        ):
+            Partial(tmp_path / "d.json", {})
+    finally:
+        other.kill()
+        other.wait()
+    assert Partial(tmp_path / "d.json", {}).done == set()
+
+
+def test_a_lost_line_is_told_and_no_result_is_written(tmp_path):
+    partial = fill(tmp_path / "d.json", {}, {3: 2, 5: 1, 9: 1})
+    lines = partial.path.read_bytes().split(b"\n")
+    partial.path.write_bytes(b"\n".join([*lines[:2], b'{"image_id": 5, {"image_id"', *lines[3:]]))
+    with pytest.raises(
+        UserError, match=r"d.json.part.jsonl: holds 1 whole images, expected 3; delete it and begin anew"
+    ):
+        partial.finish()
+    assert not (tmp_path / "d.json").exists()
