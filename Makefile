@@ -32,6 +32,10 @@ ARGS ?=
 CORES ?= 1
 
 comma := ,
+space := $(subst ,, )
+# $(call with,OPTION,VALUES): ARGS with VALUES added to OPTION. Snakemake takes the last occurrence of an option alone.
+# What ARGS says comes later and overrides.
+with = $(if $(filter $(1),$(ARGS)),$(subst $(1)$(space),$(1)$(space)$(2)$(space),$(ARGS)),$(ARGS) $(1) $(2))
 
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
@@ -84,7 +88,7 @@ preview: workflow-env
 	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/preview.png $(ARGS)
 
 overfit: workflow-env
-	$(WORKFLOW)/snakemake --cores $(CORES) results/overfit/$(MODEL)/report.md --configfile config/presets/overfit20.yaml $(ARGS)
+	$(WORKFLOW)/snakemake --cores $(CORES) results/overfit/$(MODEL)/report.md $(call with,--configfile,config/presets/overfit20.yaml)
 	@$(WORKFLOW)/python workflow/scripts/show_overfit.py results/overfit/$(MODEL)/comparison.json
 
 OUT ?= detected
@@ -132,14 +136,15 @@ sweep: workflow-env
 BENCH := $(if $(filter all,$(MODEL)),rtdetr detr gfocalv2 nanodet,$(MODEL))
 
 bench: workflow-env
-	$(WORKFLOW)/snakemake --cores $(CORES) $(BENCH:%=results/%/profile/published.txt) $(ARGS) --configfile config/presets/bench.yaml
+	$(WORKFLOW)/snakemake --cores $(CORES) $(BENCH:%=results/%/profile/published.txt) $(call with,--configfile,config/presets/bench.yaml)
 	@$(WORKFLOW)/python workflow/scripts/show_bench.py $(if $(APPEND),--append "$(APPEND)") $(BENCH:%=results/%/profile)
 
 # A value may hold spaces, so that the section travels as JSON.
+SECTION = 'reproduce={"coco": "$(COCO)"$(if $(WEIGHTS),$(comma) "weights": "$(WEIGHTS)")$(if $(IMAGES),$(comma) "images": $(IMAGES))}'
+
 reproduce: workflow-env
 	@test -n "$(COCO)" || { echo "COCO=$(COCO) is not set, expected a folder with annotations/instances_val2017.json and val2017/" >&2; exit 2; }
-	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/reproduce/report.md $(ARGS) --config $(if $(VARIANT),variant=$(VARIANT)) \
-		'reproduce={"coco": "$(COCO)"$(if $(WEIGHTS),$(comma) "weights": "$(WEIGHTS)")$(if $(IMAGES),$(comma) "images": $(IMAGES))}'
+	$(WORKFLOW)/snakemake --cores $(CORES) results/$(MODEL)/reproduce/report.md $(call with,--config,$(if $(VARIANT),variant=$(VARIANT) )$(SECTION))
 
 # MODEL's default is that of reports; a study of everything is said: MODEL=all.
 SEEDS ?= 2
