@@ -129,6 +129,11 @@ TOLERANCES = {
         "Of the sketch of one parameter's update, likewise. Adam makes full-size steps of what is only rounding in the"
         " gradient, so that an update differs by more than its gradient.",
     ),
+    "left out": Tolerance(
+        0.05,
+        "Share of the elements of updates whose gradient has been nothing but rounding so far, the median over the"
+        " anchors; parameters that are so altogether are not counted. 0.3 to 1.5 % in clean runs, 3.7 % at one anchor.",
+    ),
     "repeat": Tolerance(1e-6, "Relative: the first framework's loss at an anchor and in its own run, one program."),
     "lean": Tolerance(
         1e-5,

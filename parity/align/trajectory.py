@@ -1,6 +1,6 @@
 """The first steps of the real training, for rungs 9 and 10: the run itself, and steps from states kept from it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from parity.align.files import Arrays, steps_of
 from parity.align.sketch import sketch
 from parity.align.steps import State
+from parity.align.tolerances import TOLERANCES
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
@@ -96,6 +97,9 @@ def from_anchors(
     `<step>/update/<name>`, the change of a parameter. `<step>/weight/<name>` is the parameter's norm before. Draws,
     batches, rates and moments are those of the step in the run; `change` is applied to the weights before they are
     loaded.
+
+    Elements that are not `settled` are left out of an update's sketch: `<step>/settled/<name>` counts the others, and
+    `<step>/left_out` is the share of elements left out of those parameters that keep some.
     """
     framework.build(settings.model, settings.options)
     groups = prepare_training(framework, settings)
@@ -104,7 +108,8 @@ def from_anchors(
     arrays: State = {}
     for step in steps_of(anchors):
         framework.load_state(change(anchors.part(f"{step}/state/")))
-        framework.load_optimizer_state(anchors.part(f"{step}/moments/"))
+        moments = anchors.part(f"{step}/moments/")
+        framework.load_optimizer_state(moments)
         epoch, place = divmod(step - 1, per_epoch)
         batches = data.batches(epoch + 1, place * accumulate)
         results = [
@@ -112,14 +117,35 @@ def from_anchors(
             for part in range(accumulate)
         ]
         batches.close()
-        gradients, before = framework.gradients(), framework.state()
+        gradients, before, known = framework.gradients(), framework.state(), settled(moments)
+        kept = [mask for name, mask in known.items() if name in gradients and mask.any()]
+        arrays[f"{step}/left_out"] = np.float64(1 - np.mean(np.concatenate([m.ravel() for m in kept])) if kept else 0.0)
         framework.optimizer_step([group.lr * factors[step - 1] for group in groups], settings.train.clip_norm)
         after = framework.state()
         for name, gradient in gradients.items():
             arrays[f"{step}/grad/{name}"] = sketch(name, gradient)
-            arrays[f"{step}/update/{name}"] = sketch(name, after[name].astype(np.float64) - before[name])
+            moved = after[name].astype(np.float64) - before[name]
+            if name in known:
+                moved = np.where(known[name], moved, 0.0)
+                arrays[f"{step}/settled/{name}"] = np.int64(known[name].sum())
+            arrays[f"{step}/update/{name}"] = sketch(name, moved)
             arrays[f"{step}/weight/{name}"] = np.float64(np.linalg.norm(np.float64(before[name])))
         arrays[f"{step}/total"] = np.float64(np.mean([result.total for result in results]))
         for name in results[0].losses:
             arrays[f"{step}/loss/{name}"] = np.float64(np.mean([result.losses[name] for result in results]))
     return arrays
+
+
+def settled(moments: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Which elements of each parameter have had a gradient that is more than rounding, as booleans; only Adam's.
+
+    Adam divides by the root of the second moment. So it moves an element whose gradient is nothing but rounding as far
+    as any other, and in another direction in every run. Rounding is what is below the limit of a gradient that is zero
+    on paper, relative to the largest element. Every framework is given the same moments, so the answer is the same too.
+    """
+    second = "/exp_avg_sq"
+    sizes = {name.removesuffix(second): np.sqrt(v) for name, v in moments.items() if name.endswith(second)}
+    floor = TOLERANCES["zero gradient"].limit * max(
+        (float(size.max(initial=0)) for size in sizes.values()), default=0.0
+    )
+    return {name: size > floor for name, size in sizes.items()}

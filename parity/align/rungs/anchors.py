@@ -34,8 +34,9 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     parameter at the same anchors. Where the kink is the first framework's own, its run with other last bits stands
     beside the second framework; the nearer of the two runs is what the second one is compared with. A float32 keeps an
     update to one rounding of the parameter; that is added, as in rung 7: at the small rates of fine-tuning it is some
-    percent of the update. Losses have no kinks that jump, so every one of them counts. Last, the frameworks must not
-    lean to one side: the signed mean differences are told.
+    percent of the update. Elements whose gradients have been nothing but rounding so far are left out of updates (see
+    `parity.align.trajectory.settled`). Losses have no kinks that jump, so every one of them counts. Last, the
+    frameworks must not lean to one side: the signed mean differences are told.
     """
     found: dict[str, list[float]] = {key: [] for key in CURVES}
     if first.anchors is None or second.anchors is None:
@@ -80,6 +81,11 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     found["relative_difference"] = [
         relative(*(float(probe.anchors[f"{step}/total"]) for probe in (first, second))) for step in shared
     ]
+    left = [float(first.anchors[f"{step}/left_out"]) for step in shared if f"{step}/left_out" in first.anchors]
+    most, share = TOLERANCES["left out"].limit, float(np.median(left)) if left else 0.0
+    rung.details["updates_left_out"] = share
+    if share > most:
+        rung.incomplete(f"{share:.1%} of the elements of updates are left out, {most:.0%} are expected at most")
     rung.details["anchors"] = (
         {key: max(found[key]) for key in ("relative_difference", "gradient")} if found["steps"] else {}
     )
@@ -172,6 +178,8 @@ def sketches(
         for name, size in norms.items():
             key = f"{step}/{kind}/{name}"
             if size <= floor or key not in second:
+                continue
+            if kind == "update" and first.get(f"{step}/settled/{name}", 1) == 0:
                 continue
             runs = [first[key], *([again[key]] if again is not None and key in again else [])]
             apart = [_apart(run, second[key]) for run in runs if run.shape == second[key].shape]

@@ -9,6 +9,7 @@ from parity.align.ladder import climb, failures
 from parity.align.rungs.anchors import lean
 from parity.align.rungs.training import free_limits
 from parity.align.sketch import sketch
+from parity.align.trajectory import settled
 
 
 def every(kind: str, factor):
@@ -204,3 +205,41 @@ def test_every_loss_is_judged_by_its_own_drift(tmp_path, off, told):
     rung = climb(Probe(a), Probe(b))["rungs"][9]
     assert rung["verdict"] == ("fail" if told else "pass")
     assert rung["details"].get("failures", []) == ([told] if told else [])
+
+
+def test_what_has_only_been_rounding_is_not_settled():
+    moments = {
+        "a/exp_avg_sq": np.float32([1e-4, 1e-17, 0.0]),
+        "b/exp_avg_sq": np.float32([[1e-19]]),
+        "a/exp_avg": np.float32([1, 1, 1]),
+        "step": np.int64([3]),
+    }
+    assert {name: mask.tolist() for name, mask in settled(moments).items()} == {
+        "a": [True, False, False],  # the limit is 1e-6 of the largest root, which is 1e-2
+        "b": [[False]],
+    }
+    assert settled({"a/momentum_buffer": np.ones(3)}) == {}  # SGD moves nothing further than its gradient
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.04, "pass"), (0.06, "incomplete")])
+def test_how_much_of_the_updates_is_left_out_is_limited(tmp_path, share, verdict):
+    def left_out(arrays):
+        arrays.update({f"{step}/left_out": np.float64(share) for step in range(1, ANCHORS + 1)})
+
+    rung = judged(tmp_path, {"anchors": left_out}, anchors=left_out)["rungs"][9]
+    assert rung["verdict"] == verdict and rung["details"]["updates_left_out"] == share
+
+
+def test_an_update_that_is_left_out_altogether_is_not_compared_at_that_anchor(tmp_path):
+    """Wrong at two of three anchors, but at one of them nothing of the parameter is left."""
+
+    def unsettled(arrays):
+        arrays["1/settled/stem.weight"] = np.int64(0)
+
+    def wrong(arrays):
+        for step in (1, 2):
+            scale(f"{step}/update/stem.weight", -1)(arrays)
+
+    assert failed(judged(tmp_path / "seen", anchors=wrong)) == [9]
+    rung = judged(tmp_path / "left", {"anchors": unsettled}, anchors=wrong)["rungs"][9]
+    assert "update of stem.weight, median over 2 of 3 anchors" in "".join(rung["details"]["failures"])
