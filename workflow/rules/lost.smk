@@ -26,12 +26,8 @@ def belonging(model):
         pairs.append(([stock_ladder(model)], [*files, f"{alignment_dir(model)}/jittor-stock.run.yaml"]))
     if whole_run(model):
         folder = os.path.dirname(whole_run(model))
-        names = [
-            f"{name}{rest}"
-            for name in FRAMEWORKS
-            for rest in (".run.yaml", *(f"/{file}" for file in probe_folder.STEPS))
-        ]
-        pairs.append(([whole_run(model)], [f"{folder}/{name}" for name in names]))
+        taken = [f"{folder}/{name}/{file}" for name in FRAMEWORKS for file in probe_folder.STEPS]
+        pairs.append(([whole_run(model)], [*taken, *(f"{folder}/{name}.run.yaml" for name in FRAMEWORKS)]))
     for run in compared_runs(model):
         files = trained_files(model, run["framework"], run["seed"])
         gate = f"{RESULTS}/{model}/alignment/gate.txt"
