@@ -11,7 +11,7 @@ from parity.align.result import Rung
 from parity.align.tolerances import TOLERANCES, Tolerance
 
 ROUNDING = 2.0**-23  # of a float32, relative: two roundings of half a unit
-SMALLEST = 2.0**-126  # a float32 below it has fewer bits; compiled with -Ofast it is flushed to zero
+SMALLEST = 2.0**-126  # a float32 below it has fewer bits; a process with Jittor flushes it to zero
 
 
 def steps(first: Probe, second: Probe) -> Rung:
