@@ -130,9 +130,11 @@ TOLERANCES = {
         " gradient, so that an update differs by more than its gradient.",
     ),
     "left out": Tolerance(
-        0.05,
+        0.2,
         "Share of the elements of updates whose gradient has been nothing but rounding so far, the median over the"
-        " anchors; parameters that are so altogether are not counted. 0.3 to 1.5 % in clean runs, 3.7 % at one anchor.",
+        " anchors; parameters that are so altogether are not counted. In clean runs up to 1.5 % of long ones and 6.5 % of"
+        " three steps, 12 % after one step, where many units have not been reached yet. More says that the moments are"
+        " not those of a training.",
     ),
     "repeat": Tolerance(1e-6, "Relative: the first framework's loss at an anchor and in its own run, one program."),
     "lean": Tolerance(
