@@ -132,9 +132,9 @@ TOLERANCES = {
     "left out": Tolerance(
         0.2,
         "Share of the elements of updates whose gradient has been nothing but rounding so far, the median over the"
-        " anchors; parameters that are so altogether are not counted. In clean runs up to 1.5 % of long ones and 6.5 % of"
-        " three steps, 12 % after one step, where many units have not been reached yet. More says that the moments are"
-        " not those of a training.",
+        " anchors; parameters that are so altogether are not counted. In clean runs up to 1.5 % over a hundred steps,"
+        " 6.5 % over three, 12 % after one, where many units have not been reached yet. More says that the moments"
+        " are not those of a training.",
     ),
     "repeat": Tolerance(1e-6, "Relative: the first framework's loss at an anchor and in its own run, one program."),
     "lean": Tolerance(
