@@ -9,7 +9,6 @@ import numpy as np
 from parity.align.files import Arrays, steps_of
 from parity.align.sketch import sketch
 from parity.align.steps import State
-from parity.align.tolerances import TOLERANCES
 from parity.config.run import RunConfig
 from parity.data.draws import Draws
 from parity.data.loader import Loader
@@ -20,6 +19,9 @@ from parity.train.progress import Progress
 from parity.train.record import Line, MetricsLog, read_metrics
 
 ANCHORS = 10  # states of the first framework, spread over the trajectory, that every framework goes on from
+# Share of the largest gradient up to which one is only rounding. It equals the tolerance "zero gradient". It stands here
+# too, because a probe that read the tolerances would be made again whenever one of them changes.
+ROUNDED = 1e-6
 
 
 class Keeper:
@@ -140,12 +142,10 @@ def settled(moments: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Which elements of each parameter have had a gradient that is more than rounding, as booleans; only Adam's.
 
     Adam divides by the root of the second moment. So it moves an element whose gradient is nothing but rounding as far
-    as any other, and in another direction in every run. Rounding is what is below the limit of a gradient that is zero
-    on paper, relative to the largest element. Every framework is given the same moments, so the answer is the same too.
+    as any other, and in another direction in every run. Rounding is what is below ROUNDED, relative to the largest
+    element. Every framework is given the same moments, so the answer is the same too.
     """
     second = "/exp_avg_sq"
     sizes = {name.removesuffix(second): np.sqrt(v) for name, v in moments.items() if name.endswith(second)}
-    floor = TOLERANCES["zero gradient"].limit * max(
-        (float(size.max(initial=0)) for size in sizes.values()), default=0.0
-    )
+    floor = ROUNDED * max((float(size.max(initial=0)) for size in sizes.values()), default=0.0)
     return {name: size > floor for name, size in sizes.items()}

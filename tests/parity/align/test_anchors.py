@@ -9,7 +9,8 @@ from parity.align.ladder import climb, failures
 from parity.align.rungs.anchors import lean
 from parity.align.rungs.training import free_limits
 from parity.align.sketch import sketch
-from parity.align.trajectory import settled
+from parity.align.tolerances import TOLERANCES
+from parity.align.trajectory import ROUNDED, settled
 
 
 def every(kind: str, factor):
@@ -219,6 +220,7 @@ def test_what_has_only_been_rounding_is_not_settled():
         "b": [[False]],
     }
     assert settled({"a/momentum_buffer": np.ones(3)}) == {}  # SGD moves nothing further than its gradient
+    assert ROUNDED == TOLERANCES["zero gradient"].limit
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.12, "pass"), (0.21, "incomplete")])
