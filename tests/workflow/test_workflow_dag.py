@@ -1,6 +1,7 @@
 """Which jobs each change triggers, asserted on dry runs."""
 
 import json
+import os
 import re
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -310,6 +311,16 @@ def test_a_measurement_that_was_stopped_goes_on_where_it_was(project):
     assert project.jobs(target)["profile"] == 10
     assert project.snakemake(target, STANDIN_SPANS=log).returncode == 0
     assert measured(project)[:8] == ABBA
+
+
+def test_measurements_that_are_made_again_renew_the_report(done_project):
+    measurement = next(done_project.folder.glob("results/rtdetr/profile/*/jittor-stock.4.json"))  # the last one
+    about = measurement.stat()
+    measurement.write_text('{"another": 1}')
+    assert done_project.jobs() == {"publish_profile": 1, **REPORT}
+    measurement.write_text("{}")
+    os.utime(measurement, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert done_project.jobs() == {}
 
 
 def test_a_framework_that_is_measured_alone_waits_for_itself(project):

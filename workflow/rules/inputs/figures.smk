@@ -32,7 +32,8 @@ def files_of(model):
     for run in compared_runs(model):
         files += [f"{run['dir']}/{name}" for name in ("run.yaml", "run.json", "coco.json", "detections.json")]
         files += [f"{folder}/coco.json" for folder in run["cross"].values()]
-    return files + [f"{RESULTS}/{model}/profile/published.txt"]
+    # The measurements themselves, too: published.txt holds their names only, and stays the same when they are made again.
+    return files + [f"{RESULTS}/{model}/profile/published.txt", *sum(profiles(model).values(), [])]
 
 
 def reproduce(model):
