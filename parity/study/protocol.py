@@ -48,6 +48,7 @@ class Protocol(Section):
     )
     base_seed: int = Field(ge=0, description="Seed of the common checkpoint's training.")
     draws: int = Field(ge=1, description="Draws of the null arm, for each seed and framework.")
+    threads: int = Field(1, ge=1, description="CPU threads of each run; with one, two studies run side by side.")
     last_bits: LastBitsConfig = Field(LastBitsConfig(), description="Which initial weights are changed.")
     exam: ExamConfig = Field(description="The images that runs are judged on.")
 

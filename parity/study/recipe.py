@@ -54,10 +54,11 @@ def recipe(config: Path, protocol: Protocol, recipes: Recipes, start: str, pilot
     """
     asked = recipes.starts[start]
     change = recipes.pilots[pilot].configuration if pilot else {}
-    run, data = _resolved(config, recipes.model, [asked.configuration, change], results)
+    threads = {"threads": protocol.threads}
+    run, data = _resolved(config, recipes.model, [threads, asked.configuration, change], results)
     base, base_data = (None, None)
     if asked.base is not None:
-        base, base_data = _resolved(config, recipes.model, [asked.base], results)
+        base, base_data = _resolved(config, recipes.model, [threads, asked.base], results)
     exam = _exam(data, protocol.exam)
     whole: dict[str, Any] = {"protocol": protocol.plain(), "run": _identity(run), "exam": ids.dataset_id(exam)}
     whole["base"] = _identity(base) if base else None

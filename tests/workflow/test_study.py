@@ -16,7 +16,8 @@ from parity.study.page import MARKS
 from parity.study.rows import read_rows, write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
-FRAMEWORK = """import sys
+FRAMEWORK = """import os, sys
+assert os.environ["OMP_NUM_THREADS"] == "1"  # the protocol's threads
 sys.path[:0] = [{tests!r}, {root!r}]
 from numpy_framework import NumpyFramework
 from parity.cli import main

@@ -32,10 +32,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DESIGN = ("<!-- design, made by workflow/scripts/study.py design -->", "<!-- end of the design -->")
 
 
-def caller(root: Path, config: Path):
+def caller(root: Path, config: Path, threads: int):
     """The function that starts a verb in the framework's own Python, with the log and the environment of every job."""
     settings = read_yaml(config / "config.yaml") or {}
-    machine = ["--device", settings.get("device", "cpu"), "--threads", settings.get("threads", 2)]
+    machine = ["--device", settings.get("device", "cpu"), "--threads", threads]
 
     def call(framework: str, words: list[str], log: Path) -> int:
         job = [interpreter(framework, root), ROOT / "workflow/scripts/run_job.py", *machine, log]
@@ -48,7 +48,7 @@ def caller(root: Path, config: Path):
 
 def studies(names: list[str], args: argparse.Namespace, protocol: Protocol) -> list[Study]:
     """The studies that are asked for."""
-    call, found = caller(args.root, args.root / "config"), []
+    call, found = caller(args.root, args.root / "config", protocol.threads), []
     for name in names:
         rows = args.root / f"docs/study/{name}.csv"
         place = Place(args.root, args.root / "config", args.root / "results/study", rows)

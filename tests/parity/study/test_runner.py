@@ -17,7 +17,7 @@ from parity.study.runner import Place, Study
 ROOT = Path(__file__).resolve().parents[3]
 DATA = {"image_size": [64, 64], "train_images": 16, "val_images": 2}
 TRAIN = {"epochs": 1, "eval_every": 0, "optimizer": {"kind": "SGD", "lr": 0.1, "weight_decay": 0.0, "momentum": 0.9}}
-CONFIGURATION = {"threads": 1, "data": {"synthetic": DATA}, "models": {"rtdetr": {"train": TRAIN}}}
+CONFIGURATION = {"data": {"synthetic": DATA}, "models": {"rtdetr": {"train": TRAIN}}}
 RECIPES = {
     "model": "rtdetr",
     "starts": {
@@ -108,6 +108,8 @@ def test_a_study_runs_to_its_last_look(bench):
     # One framework twice: every difference is zero, which shows no spread, so that no look decides.
     assert len(rows) == 12 and {row.seed for row in rows} == {10, 11, 12} and all(row.done for row in rows)
     assert (bench.count("train"), bench.count("exam"), bench.count("init")) == (12, 12, 3)
+    runs = [yaml.safe_load(path.read_text()) for path in bench.folder.glob("results/study/rtdetr/*/*/*/run.yaml")]
+    assert {run["threads"] for run in runs} == {1} and len(runs) == 12  # the protocol's, not those of config.yaml
     for torch, jittor in zip(rows[::2], rows[1::2], strict=True):
         assert torch.initial_weights == jittor.initial_weights and torch.final_weights == jittor.final_weights
         assert torch.AP == jittor.AP and torch.loss == jittor.loss and torch.loss > 0
