@@ -44,7 +44,8 @@ ONEDNN = "dnnl_lnx_2.2.0_cpu_gomp"  # the name that Jittor looks for; the file i
 
 def link_onednn(home: Path = HOME) -> None:
     """Put the wheels' oneDNN where Jittor looks before it downloads. Raises FileNotFoundError without the wheels."""
-    library, include = Path(sys.prefix) / "lib/libdnnl.so.2", Path(sys.prefix) / "include"
+    prefix = Path(sys.prefix).resolve()
+    library, include = prefix / "lib/libdnnl.so.2", prefix / "include"
     if not library.exists():
         raise FileNotFoundError(f"{library}: oneDNN is missing, install onednn-cpu-gomp and onednn-devel-cpu-gomp")
     target = home / ".cache/jittor/mkl" / ONEDNN
@@ -82,7 +83,7 @@ def core_flags(utils: ModuleType) -> str:
 
 def stamp(home: Path, flags: str) -> Path:
     """The file that says: the core was compiled for this environment, with these flags."""
-    return home / ".cache/jittor" / f"ready-{Path(sys.prefix).name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+    return home / ".cache/jittor" / f"ready-{Path(sys.prefix).resolve().name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
 def warm(home: Path = HOME, flags: str = "") -> None:
@@ -148,6 +149,8 @@ def _import():
     os.environ["HOME"] = str(HOME)
     os.environ.pop("JITTOR_HOME", None)
     ended = False
+    # .venvs/jittor is a link. By another path Jittor would find its headers elsewhere and compile its core again.
+    sys.path[:] = [os.path.realpath(path) if path.startswith(sys.prefix) else path for path in sys.path]
     try:
         link_onednn()
         import jittor_utils

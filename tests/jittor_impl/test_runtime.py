@@ -115,6 +115,16 @@ def test_without_a_compiler_a_verb_ends_with_one_line(tmp_path):
     assert len(run.stderr.splitlines()) == 1 and run.stderr.startswith("g++ is not on PATH; Jittor compiles")
 
 
+def test_the_core_is_not_compiled_again_when_the_environment_is_reached_by_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(sys.prefix)
+    code = "from jittor_impl import runtime; print(runtime.jt.flags.cc_flags)"
+    variables = os.environ | {"PYTHONPATH": str(runtime.ROOT), "PARITY_JITTOR_HOME": str(runtime.HOME)}
+    command = [tmp_path / "link/bin/python", "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60)
+    assert run.returncode == 0 and "compiling" not in run.stderr
+    assert run.stdout.strip() == runtime.jt.flags.cc_flags.strip()
+
+
 FAKE = """
 import os, sys
 count = {counter!r}
