@@ -48,7 +48,7 @@ class Protocol(Section):
     )
     base_seed: int = Field(ge=0, description="Seed of the common checkpoint's training.")
     draws: int = Field(ge=1, description="Draws of the null arm, for each seed and framework.")
-    threads: int = Field(1, ge=1, description="CPU threads of each run; with one, two studies run side by side.")
+    threads: int = Field(1, ge=1, description="CPU threads of each run; with one, as many runs as cores at a time.")
     last_bits: LastBitsConfig = Field(LastBitsConfig(), description="Which initial weights are changed.")
     exam: ExamConfig = Field(description="The images that runs are judged on.")
 
@@ -86,6 +86,7 @@ class Recipes(Section):
     """How one study trains."""
 
     model: str = Field(description="Name of the model.")
+    title: str | None = Field(None, description="What the report calls the study; the model's own title if absent.")
     starts: dict[str, StartConfig] = Field(min_length=1, description="The recipes that are judged, each by itself.")
     pilots: dict[str, PilotConfig] = Field({}, description="Recipes that are tried.")
 

@@ -1,17 +1,19 @@
-"""`make study`: one run after the other. Each ends as one row, and a new call goes on where the last one stopped.
+"""`make study`: run after run. Each ends as one row, and a new call goes on where the last one stopped.
 
-Before each run the rows say what is missing; after it one row is added. So a kill costs at most the run that is at
-work, and that run continues from its own checkpoints. Training and exam are the verbs of the frameworks, each in a
+Before each run the rows say what is missing; after it one row is added. So a kill costs at most the runs that are at
+work, and they continue from their own checkpoints. Training and exam are the verbs of the frameworks, each in a
 process of its own.
 """
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from threading import Event, Lock
 from typing import Any
 
 import yaml
@@ -58,8 +60,11 @@ class Study:
         self.name, self.protocol, self.recipes, self.place = name, protocol, recipes, place
         self.call, self.tell = call, tell
 
-    def run(self, start: str, again: bool = False) -> None:
-        """Do pairs of one start until a look decides or all exist. With `again`, failed runs are repeated first."""
+    def run(self, start: str, again: bool = False, jobs: int = 1) -> None:
+        """Do pairs of one start until a look decides or all exist. With `again`, failed runs are repeated first.
+
+        `jobs` runs of one pair are made at a time.
+        """
         work = self._work(start, "")
         with locked(self.place.results / self.name):
             work.check_rows()
@@ -71,8 +76,7 @@ class Study:
                 if judge(self._rows(), self.protocol, start).decided:
                     break
                 missing = self._missing(work, seed)
-                for key in missing:
-                    work.do(key)
+                work.do_all(missing, jobs)
                 if missing:
                     self.tell(self.progress(start))
         self.tell(self.progress(start))
@@ -120,7 +124,7 @@ class Work:
     """Runs of one recipe: data, weights, training, exam, row."""
 
     def __init__(self, study: Study, plan: Recipe):
-        self.study, self.plan, self.place = study, plan, study.place
+        self.study, self.plan, self.place, self.adding = study, plan, study.place, Lock()
         label = f"{plan.start}-{plan.name}" if plan.name else plan.start
         # A half-trained run of other code or configuration is not continued: it lies in another folder.
         self.folder = study.place.results / study.name / f"{label}-{digest([plan.identity, self.code])[:8]}"
@@ -178,10 +182,28 @@ class Work:
                         f" {getattr(row, name)} in the row of seed {row.seed}; a study goes on with the same one only"
                     )
 
+    def do_all(self, keys: list[Key], jobs: int) -> None:
+        """Runs of one seed, `jobs` at a time. After an error no other one begins, and it is raised at the end."""
+        stopped = Event()
+
+        def one(key: Key) -> None:
+            if stopped.is_set():
+                return
+            try:
+                self.do(key)
+            except BaseException:
+                stopped.set()
+                raise
+
+        for key in keys:
+            self.initial(key)
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(one, keys))
+
     def do(self, key: Key) -> None:
         """One run, from its initial weights to its row. Raises UserError when it was stopped from outside."""
         folder = self.folder / key.framework / f"s{key.seed}-d{key.draw}-{key.last_bits}"
-        log, weights = folder / "run.log", self._initial(key)
+        log, weights = folder / "run.log", self.initial(key)
         run = self.plan.run.but(data=self.data["train"]).run(key.framework, key.seed, str(weights))
         config = _write(folder / "run.yaml", run)
         status = 0
@@ -196,9 +218,10 @@ class Work:
             shutil.rmtree(folder)  # nobody knows which code it is of
             raise UserError(f"{folder}: the code of {key.framework} was edited while it ran, so the run is not counted")
         row = self._row(key, folder, weights, "" if status == 0 else _last_line(log) or f"ended with {status}")
-        if key.arm != "pilot":
-            check_shared([*counted(read_rows(self.place.rows), key.start), row], self.place.rows)
-        append(self.place.rows, row)
+        with self.adding:
+            if key.arm != "pilot":
+                check_shared([*counted(read_rows(self.place.rows), key.start), row], self.place.rows)
+            append(self.place.rows, row)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         for path in [*folder.glob("*.safetensors"), *([] if row.done else [folder / "run.json"])]:
             path.unlink(missing_ok=True)
@@ -227,7 +250,7 @@ class Work:
             reason=" ".join(reason.split()),
         )
 
-    def _initial(self, key: Key) -> Path:
+    def initial(self, key: Key) -> Path:
         """The initial weights of a seed and draw, one file for both frameworks."""
         folder = self.folder / "weights"
         path = folder / f"s{key.seed}-d{key.draw}-{key.last_bits}.safetensors"

@@ -29,6 +29,8 @@ from parity.weights.initialize import initialize
 # Optimiser steps from given states, and steps of training. One step shows what is wrong in the forward pass, losses,
 # the detections or one update; five are what rung 6 wants; the first framework keeps states before three of the four.
 PROBES = {"one step": (1, 0), "steps": (5, 0), "whole": (5, 4)}
+# From released weights units switch on and off at so many states that a median over three says nothing: ten are kept.
+RELEASED_TRAJECTORY = 12
 NORMS = "^(?=.*(?:encoder|decoder))(?=.*(?:norm|bias)).*$"
 TRAINED = {"epochs": 2, "batch_size": 2, "eval_every": 1, "multi_scale": [], "augment": {"kind": "rtdetr", "flip": 0.5}}
 COSINE = {"kind": "cosine", "warmup_steps": 3, "warmup_factor": 0.1, "final_factor": 0.1}
@@ -85,8 +87,10 @@ class Bench:
     """
 
     def __init__(self, model: str, folder: Path, seed: int = 3, probe: str = "whole", released: Released | None = None):
-        self.model, self.folder, self.seed, self.settings = model, folder, seed, PROBES[probe]
-        self.released = released
+        self.model, self.folder, self.seed, self.released = model, folder, seed, released
+        self.settings = PROBES[probe]
+        if released and self.settings[1]:
+            self.settings = (self.settings[0], RELEASED_TRAJECTORY)
 
     @property
     def reference(self) -> Probe:

@@ -19,7 +19,7 @@ import run_job
 from interpreters import interpreter
 
 from parity.config.layers import read_yaml
-from parity.config.models import model_file
+from parity.config.models import model_file, model_names
 from parity.errors import UserError
 from parity.files import write_text
 from parity.study import design, figures, page
@@ -59,11 +59,13 @@ def studies(names: list[str], args: argparse.Namespace, protocol: Protocol) -> l
 def run(args: argparse.Namespace, protocol: Protocol) -> None:
     """Train and score pairs until a look decides."""
     names = study_names(args.root / "config/study") if args.model == "all" else [args.model]
+    if args.model == "all":
+        names = [name for name in names if name in model_names()]  # others need files that are not in the project
     for study in studies(names, args, protocol):
         for start in study.recipes.starts if args.start is None else [args.start]:
             if start not in study.recipes.starts:
                 raise UserError(f"--start {start}: expected one of {', '.join(study.recipes.starts)}")
-            study.run(start, args.again)
+            study.run(start, args.again, args.jobs)
     report(args, protocol)
 
 
@@ -79,7 +81,7 @@ def report(args: argparse.Namespace, protocol: Protocol) -> None:
     folder, found = args.root / "docs/study", []
     for name in study_names(args.root / "config/study"):
         recipes = read_recipes(args.root / "config/study", name)
-        title = model_file(recipes.model).title
+        title = recipes.title or model_file(recipes.model).title
         found.append(page.Study(name, title, tuple(recipes.starts), read_rows(folder / f"{name}.csv")))
     verdicts = page.judgements(found, protocol)
     text, readme = page.page(found, protocol), (args.root / "README.md").read_text(encoding="utf-8")
@@ -125,9 +127,10 @@ def parse() -> argparse.Namespace:
         sub = steps.add_parser(name, help=function.__doc__)
         sub.set_defaults(step=function)
         if name in ("run", "pilot"):
-            sub.add_argument("model", help="Name of the study; `all` runs every one.")
+            sub.add_argument("model", help="Name of the study; `all`: those of the four models.")
         if name == "run":
             sub.add_argument("--start", help="This start only; all of them one after the other if absent.")
+            sub.add_argument("--jobs", type=int, default=1, help="Runs of one pair that are made at a time (1).")
             sub.add_argument("--again", action="store_true", help="Repeat runs that failed.")
         if name == "pilot":
             sub.add_argument("--pilot", required=True, help="The recipe to try, by its name in the file of recipes.")

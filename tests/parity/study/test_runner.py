@@ -95,10 +95,11 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_study_runs_to_its_last_look(bench):
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_study_runs_to_its_last_look(bench, jobs):
     bench.write(PROTOCOL | {"looks": [2, 3]}, RECIPES)
-    bench.study.run("scratch")
-    rows = bench.rows
+    bench.study.run("scratch", jobs=jobs)
+    rows = sorted(bench.rows, key=lambda row: (row.seed, row.draw, row.framework != "torch"))
     assert [(r.seed, r.arm, r.draw, r.last_bits, r.framework) for r in rows[:4]] == [
         (10, "main", 0, "none", "torch"),
         (10, "main", 0, "none", "jittor"),
