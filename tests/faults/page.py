@@ -1,4 +1,7 @@
-"""The page docs/faults.md: what was planted, which rung saw it, what was named, and what was not seen."""
+"""The pages docs/faults.md and docs/faults-released.md.
+
+What was planted, which rung saw it, what was named, and what was not seen.
+"""
 
 import re
 from collections import Counter
@@ -12,16 +15,14 @@ from parity.files import read_json, write_text
 
 HEAD = """# Planted faults
 
-Made by `make faults` (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks,
+Made by {made} (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks,
 never in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
 `tests/faults/*_faults.py` hold the mistakes. The first framework is PyTorch and the second is Jittor with the mistake,
 on {models} (`tests/faults/bench.py`).
 
-Mistakes that need nothing but the interface `parity.framework.Framework` are planted in PyTorch too, then with PyTorch
-on both sides; "numpy" is the stand-in framework of the tests, likewise. A mistake is given as much of the ladder as it
-needs: one training step where it is in the forward pass, the losses, the detections or one update; five steps where the
-gradients of several batches decide; the whole ladder where steps of the training do. The clean pairs climb the whole
-ladder.
+{elsewhere}A mistake is given as much of the ladder as it needs: one training step where it is in the forward pass,
+the losses, the detections or one update; five steps where the gradients of several batches decide; the whole ladder where steps of
+the training do. The clean pairs climb the whole ladder.
 
 The rung is the lowest one that fails. The cause is named where the ladder's message holds the module, the parameter or
 the key that is wrong. The message shown is the one that names it, with its rung in front if that is a higher one.
@@ -29,7 +30,12 @@ the key that is wrong. The message shown is the one that names it, with its rung
 
 TINY = """the tiny variants made narrower: images of 64 pixels, two in a batch, four steps of training; NanoDet-Plus
 with 128 pixels, from a state that was trained a little, because nothing of an image reaches its fresh scores"""
-RELEASED = "NanoDet-Plus plus-m_320 that starts from `{file}`: photographs of 320 pixels, two in a batch"
+ELSEWHERE = """Mistakes that need nothing but the interface `parity.framework.Framework` are planted in PyTorch too,
+then with PyTorch on both sides; "numpy" is the stand-in framework of the tests, likewise.
+
+"""
+RELEASED = """NanoDet-Plus plus-m_320 that starts from `{file}`: photographs of 320 pixels, four in a
+batch, twelve steps of training, ten of them taken from the same states"""
 
 
 def judge(found: dict[str, Any], fault: Fault) -> tuple[int | None, str]:
@@ -47,14 +53,16 @@ def write_page(
 ) -> None:
     """Write the page from the results that are there; what has none is listed as not run.
 
-    `pairs` are models and seeds of the clean runs. `released` names the file of weights that everything started from.
+    `pairs` are models and seeds of the clean runs. `released` names the file of weights that everything started from;
+    mistakes are then planted in Jittor only.
     """
     rows, missed, waiting, counts = [], [], [], Counter()
+    frameworks = ("jittor",) if released else ("jittor", "torch", "numpy")
     caught: dict[str, bool] = {}
     known = [read_json(file) for file in sorted(results.glob("*/*/*.json"))]
     found = {(f["fault"], f["framework"], f["model"]): f for f in known if "fault" in f}
     for fault in faults:
-        for framework, model in [(f, m) for f in ("jittor", "torch", "numpy") for m in fault.planted_in(f)]:
+        for framework, model in [(f, m) for f in frameworks for m in fault.planted_in(f)]:
             result = found.get((fault.name, framework, model))
             if result is None:
                 waiting.append(f"{fault.name} ({framework}, {model})")
@@ -71,7 +79,11 @@ def write_page(
                 missed.append(f"- {fault.name} ({framework}, {model}), {verdict}: {reason}")
     clean = [f for f in known if "clean" in f and (f["model"], f["clean"]) in pairs]
     alarms = [f"{f['model']} seed {f['clean']}: {f['failing'][0]['where']}" for f in clean if f["failing"]]
-    lines = [HEAD.format(models=RELEASED.format(file=released) if released else TINY)]
+    if released:
+        made = "`tests/faults/plant.py --weights`"
+        lines = [HEAD.format(made=made, models=RELEASED.format(file=released), elsewhere="")]
+    else:
+        lines = [HEAD.format(made="`make faults`", models=TINY, elsewhere=ELSEWHERE)]
     lines += [
         f"Caught with the cause named: {sum(caught.values())} of {len(caught)} mistakes, wherever they were planted"
         f" ({len(rows)} plantings: {counts['yes']} with the cause named, {counts['cause not named']} without,"

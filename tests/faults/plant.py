@@ -8,7 +8,11 @@
     python tests/faults/plant.py page --out docs/faults.md
 
 With `--weights FILE --data FOLDER` the mistakes of NanoDet-Plus are planted in its official variant, which starts from
-these released weights, on the images of a prepared dataset (`results/data/<name>-<hash>`); results and page are apart.
+these released weights, on the images of a prepared dataset (`results/data/<name>-<hash>`); results and page are apart:
+
+    python tests/faults/plant.py torch --references --weights FILE --data FOLDER
+    python tests/faults/plant.py jittor [--clean] --weights FILE --data FOLDER
+    python tests/faults/plant.py page --weights FILE --data FOLDER --out docs/faults-released.md
 
 `make faults` runs all of them, each in the environment of its framework. The result of every mistake is a file under
 `results/faults`, so that a command that was killed goes on where it stopped. Delete the folder to begin anew.
