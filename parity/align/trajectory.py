@@ -19,8 +19,8 @@ from parity.train.progress import Progress
 from parity.train.record import Line, MetricsLog, read_metrics
 
 ANCHORS = 10  # states of the first framework, spread over the trajectory, that every framework goes on from
-# Share of the largest gradient up to which one is only rounding. It equals the tolerance "zero gradient". It stands here
-# too, because a probe that read the tolerances would be made again whenever one of them changes.
+# Share of the largest gradient up to which one is only rounding. It equals the tolerance "zero gradient". It stands
+# here too, because a probe that read the tolerances would be made again whenever one of them changes.
 ROUNDED = 1e-6
 
 

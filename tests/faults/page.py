@@ -21,8 +21,8 @@ never in a model's file: the process that probes replaces a function, a method o
 on {models} (`tests/faults/bench.py`).
 
 {elsewhere}A mistake is given as much of the ladder as it needs: one training step where it is in the forward pass,
-the losses, the detections or one update; five steps where the gradients of several batches decide; the whole ladder where steps of
-the training do. The clean pairs climb the whole ladder.
+the losses, the detections or one update; five steps where the gradients of several batches decide; the whole ladder
+where steps of the training do. The clean pairs climb the whole ladder.
 
 The rung is the lowest one that fails. The cause is named where the ladder's message holds the module, the parameter or
 the key that is wrong. The message shown is the one that names it, with its rung in front if that is a higher one.

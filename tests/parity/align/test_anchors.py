@@ -220,7 +220,7 @@ def test_what_has_only_been_rounding_is_not_settled():
         "b": [[False]],
     }
     assert settled({"a/momentum_buffer": np.ones(3)}) == {}  # SGD moves nothing further than its gradient
-    assert ROUNDED == TOLERANCES["zero gradient"].limit
+    assert TOLERANCES["zero gradient"].limit == ROUNDED
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.12, "pass"), (0.21, "incomplete")])
