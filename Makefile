@@ -23,7 +23,8 @@
 # make reproduce  released weights on COCO's val2017 in both frameworks, nothing trained: VARIANT=plus-m_416
 #                 COCO=/data/coco; WEIGHTS=file another file, IMAGES=500 a part of val2017
 # make study      both frameworks trained in pairs until a test decides, going on where it stood: MODEL=rtdetr|...|all
-#                 START=checkpoint, JOBS=2 runs of a pair at a time, AGAIN=1 repeats failed ones; PILOT=name SEEDS=2 LAST_BITS="all zeros" tries a recipe in PyTorch
+#                 START=checkpoint, JOBS=2 runs of a pair at a time, AGAIN=1 repeats failed ones;
+#                 PILOT=name SEEDS=2 LAST_BITS="all zeros" tries a recipe in PyTorch
 # make study-report   docs/study/report.md, its figures and README's table from the rows alone
 # make envs       only build the environments
 # make clean-results    delete what was made, after asking

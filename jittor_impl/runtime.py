@@ -83,11 +83,8 @@ def core_flags(utils: ModuleType) -> str:
 
 def stamp(home: Path, flags: str) -> Path:
     """The file that says: the core was compiled for this environment, with these flags."""
-    return (
-        home
-        / ".cache/jittor"
-        / f"ready-{Path(sys.prefix).resolve().name}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
-    )
+    environment, sum_of_flags = Path(sys.prefix).resolve().name, hashlib.sha256(flags.encode()).hexdigest()
+    return home / ".cache/jittor" / f"ready-{environment}-{sum_of_flags[:8]}"
 
 
 def warm(home: Path = HOME, flags: str = "") -> None:
