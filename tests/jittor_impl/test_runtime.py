@@ -1,8 +1,8 @@
 """Importing Jittor: the oneDNN wheels are linked where it looks, its core is compiled once, settings are in place."""
 
 import os
-import signal
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_onednn_is_linked_from_the_wheels_and_again_without_harm(tmp_path):
     runtime.link_onednn(tmp_path)
     first = links(tmp_path)
     assert sorted(first) == ["include", "lib/libdnnl.so.2", "lib/libmkldnn.so"]
-    assert all(Path(target).exists() and target.startswith(sys.prefix) for target in first.values())
+    assert all(Path(target).exists() and target.startswith(os.path.realpath(sys.prefix)) for target in first.values())
     runtime.link_onednn(tmp_path)
     assert links(tmp_path) == first
 
