@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from catalogue import REASONS
+from catalogue import NO_MISTAKES, REASONS
 from planting import Fault
 
 from parity.files import read_json, write_text
@@ -93,6 +93,9 @@ def write_page(
         f"Clean pairs, PyTorch and Jittor: {len(clean)} of {len(pairs)} were run,"
         f" {len(alarms)} false alarms{': ' + '; '.join(alarms) if alarms else ''}.{_too_little(clean)}\n"
     ]
+    if released:
+        left_out = "; ".join(f"{name} ({why})" for name, why in NO_MISTAKES.items())
+        lines += [f"Left out, because they change nothing in this configuration: {left_out}.\n"]
     lines += [f"Not run: {'; '.join(waiting) or 'none'}.\n"]
     lines += ["| fault | framework | model | rung | named cause | caught |", "|---|---|---|---|---|---|", *rows]
     lines += ["\n## What is not caught, and why\n", *(missed or ["Nothing."])]
