@@ -13,8 +13,8 @@ REASONS: dict[str | tuple[str, str], str] = {  # why a mistake is not caught: by
         " another score; the message calls the scores wrong"
     ),
     ("threshold of suppression 0.5 for 0.6", "nanodet"): (
-        "from released weights both lists are full, 100 detections an image, so that their numbers are equal; the message"
-        " says that detections have no partner"
+        "from released weights both lists are full, 100 detections an image, so that their numbers are equal; the"
+        " message says that detections have no partner"
     ),
 }
 

@@ -15,7 +15,7 @@ from parity.files import read_json, write_text
 
 HEAD = """# Planted faults
 
-Made by {made} (`tests/faults/plant.py`). Each row is one mistake, planted in the second of two frameworks,
+Made by {made}. Each row is one mistake, planted in the second of two frameworks,
 never in a model's file: the process that probes replaces a function, a method or an option while it runs. The files
 `tests/faults/*_faults.py` hold the mistakes. The first framework is PyTorch and the second is Jittor with the mistake,
 on {models} (`tests/faults/bench.py`).
@@ -83,7 +83,7 @@ def write_page(
         made = "`tests/faults/plant.py --weights`"
         lines = [HEAD.format(made=made, models=RELEASED.format(file=released), elsewhere="")]
     else:
-        lines = [HEAD.format(made="`make faults`", models=TINY, elsewhere=ELSEWHERE)]
+        lines = [HEAD.format(made="`make faults` (`tests/faults/plant.py`)", models=TINY, elsewhere=ELSEWHERE)]
     lines += [
         f"Caught with the cause named: {sum(caught.values())} of {len(caught)} mistakes, wherever they were planted"
         f" ({len(rows)} plantings: {counts['yes']} with the cause named, {counts['cause not named']} without,"
