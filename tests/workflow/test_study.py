@@ -102,6 +102,12 @@ def test_mistakes_end_with_one_line(project):
         assert ended.returncode == 2 and message in ended.stderr and ended.stderr.count("\n") == 1
 
 
+def test_a_wrong_number_of_jobs_is_told_before_anything_runs(project):
+    run = study(project, "run", "rtdetr", "--jobs", "0")
+    assert (run.returncode, run.stderr) == (2, "error: JOBS=0: expected 1 or more\n")
+    assert not (project / "results").exists()
+
+
 def test_the_projects_own_pages_say_what_its_rows_say():
     checked = subprocess.run(
         [sys.executable, ROOT / "workflow/scripts/study.py", "report", "--check"], capture_output=True, text=True

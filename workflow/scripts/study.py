@@ -58,6 +58,8 @@ def studies(names: list[str], args: argparse.Namespace, protocol: Protocol) -> l
 
 def run(args: argparse.Namespace, protocol: Protocol) -> None:
     """Train and score pairs until a look decides."""
+    if args.jobs < 1:
+        raise UserError(f"JOBS={args.jobs}: expected 1 or more")
     names = study_names(args.root / "config/study") if args.model == "all" else [args.model]
     if args.model == "all":
         names = [name for name in names if name in model_names()]  # others need files that are not in the project
