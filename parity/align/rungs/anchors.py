@@ -22,7 +22,7 @@ from parity.align.tolerances import TOLERANCES
 CURVES = ("steps", "relative_difference", "gradient", "update", "loss", "along")
 CURVE_OF = {"grad": "gradient", "update": "update"}
 CONFIDENCE = 0.95
-ENOUGH = 3  # anchors of one parameter from which its median leaves out what happens at one of them
+ENOUGH = 3  # anchors of one parameter or loss from which its median leaves out what happens at one of them
 
 
 def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[str, list[float]]:
@@ -105,7 +105,8 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
 def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
     """Judge every component by its own drift: what is nearly zero drifts further than the rest, as a share of itself.
 
-    Pooled, such a component would be held to the others' drift, and would lend them its own.
+    Pooled, such a component would be held to the others' drift, and would lend them its own. The median over the
+    anchors has a limit of a few roundings, which a loss at one anchor may exceed; so it counts from ENOUGH anchors on.
     """
     names = {
         n
@@ -128,7 +129,7 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
             values.append(relative(a, b))
             where = f"step {step} from the same state: {name} {a:.8g} and {b:.8g}"
             rung.number(values[-1], limit, "relative", where)
-        if values:
+        if len(values) >= ENOUGH:
             rung.number(float(np.median(values)), usual, "relative", f"{name}, median over the anchors")
 
 

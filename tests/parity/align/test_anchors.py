@@ -208,6 +208,29 @@ def test_every_loss_is_judged_by_its_own_drift(tmp_path, off, told):
     assert rung["details"].get("failures", []) == ([told] if told else [])
 
 
+@pytest.mark.parametrize(
+    ("anchors", "factor", "told"),
+    [
+        (1, 1 + 1.5e-6, []),  # a few roundings at one step
+        (1, 1 + 2e-4, ["step 1 from the same state: loss/loss_box 1 and 1.0002"]),
+        (2, 1 + 1.5e-6, []),
+        (3, 1 + 1.5e-6, ["loss/loss_box, median over the anchors"]),  # at every step: a mistake
+    ],
+)
+def test_the_median_of_a_loss_counts_where_there_are_enough_anchors(tmp_path, anchors, factor, told):
+    def first_ones(arrays):
+        for key in [key for key in arrays if int(key.split("/")[0]) > anchors]:
+            del arrays[key]
+
+    def off(arrays):
+        first_ones(arrays)
+        for step in range(1, anchors + 1):
+            arrays[f"{step}/loss/loss_box"] = arrays[f"{step}/loss/loss_box"] * factor
+
+    a, b = probe(tmp_path / "a", "one", anchors=first_ones), probe(tmp_path / "b", "two", True, anchors=off)
+    assert climb(Probe(a), Probe(b))["rungs"][9]["details"].get("failures", []) == told
+
+
 def test_what_has_only_been_rounding_is_not_settled():
     moments = {
         "a/exp_avg_sq": np.float32([1e-4, 1e-17, 0.0]),
