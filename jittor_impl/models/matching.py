@@ -6,7 +6,7 @@ import numpy as np
 
 from jittor_impl.boxes import cxcywh_to_xyxy, generalized_iou
 from jittor_impl.runtime import jt
-from parity.data.pairing import Match, match_costs
+from parity.data.pairing import Match, match_costs, refuse_diverged
 
 Var = jt.Var
 
@@ -44,7 +44,11 @@ class Matcher(ABC):
             nothing = np.zeros(0, np.int64)
             return [[(nothing, nothing) for _ in labels] for _ in heads]
         labels, targets, ends = np.concatenate(labels), np.concatenate(targets), np.cumsum(counts)
-        costs = jt.fetch_sync([self.cost(head["logits"], head["boxes"], labels, targets) for head in heads])
+        costs = [self.cost(head["logits"], head["boxes"], labels, targets) for head in heads]
+        fetched = jt.fetch_sync([*costs, *(head["logits"] for head in heads)])
+        costs, logits = fetched[: len(heads)], fetched[len(heads) :]
+        # On a processor without AVX-512 Jittor's sigmoid of NaN is 1e-13, so that the costs do not show it.
+        refuse_diverged(logits)
         return [
             match_costs([image[:, end - n : end] for image, end, n in zip(head, ends, counts, strict=True)])
             for head in costs

@@ -25,13 +25,18 @@ class Pairs(NamedTuple):
     classes: np.ndarray
 
 
+def refuse_diverged(arrays: list[np.ndarray]) -> None:
+    """Raise UserError if a number is not finite, which only a diverged training causes."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise UserError("matching costs: not finite, the training diverged; a lower learning rate may help")
+
+
 def match_costs(costs: list[np.ndarray]) -> list[Match]:
     """The one-to-one pairing of least cost per image; costs: per image [Q, n].
 
-    Raises UserError if a cost is not finite, which only a diverged training causes.
+    Raises UserError as `refuse_diverged`.
     """
-    if not all(np.isfinite(cost).all() for cost in costs):
-        raise UserError("matching costs: not finite, the training diverged; a lower learning rate may help")
+    refuse_diverged(costs)
     return [linear_sum_assignment(cost) for cost in costs]
 
 
