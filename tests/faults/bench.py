@@ -65,6 +65,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
 }
 RELEASED = {"model": "nanodet", "variant": "plus-m_320", "classes": 80}  # what `Released` weights are for
+# Two epochs of six steps with two batches of two: the auxiliary part is detached in the second one.
+PHOTOGRAPHS = 24
 # NanoDet-Plus is so deep that with fresh statistics nothing of the image is left in the scores: all of them tie, and
 # rounding picks which detections are suppressed. It is trained a little first.
 TRAINED_FIRST, ROUNDS = ("nanodet",), 30
@@ -73,7 +75,10 @@ LIKELY = {"gfocalv2": ("bbox_head.gfl_cls.bias",)}  # class scores raised, so th
 
 @dataclass(frozen=True)
 class Released:
-    """A file of released weights, and a prepared dataset of as many classes (a folder `results/data/<name>-<hash>`)."""
+    """A file of released weights, and a prepared dataset (a folder `results/data/<name>-<hash>`).
+
+    The dataset has the classes of the weights and PHOTOGRAPHS images to train on.
+    """
 
     weights: Path
     data: Path
@@ -203,17 +208,19 @@ def make_stand_in(data: Path, weights: Path) -> dict[str, Any]:
 
 
 def make_released(data: Path, weights: Path) -> dict[str, Any]:
-    """The configuration of the official variant: its own sizes and augmentation, batches of four images.
+    """The configuration of the official variant: its own sizes and augmentation, and every option of the tiny one.
 
-    With two, a single unit that switches on in one framework only moves a gradient by more than a mistake would.
+    Steps have four images. With two, a single unit that switches on in one framework only moves a gradient by more than
+    a mistake would.
     """
-    plain = model_config(RELEASED["model"], RELEASED["variant"], RELEASED["classes"]).plain()
-    train = plain["train"] | {key: TRAINED[key] for key in ("epochs", "eval_every")} | {"batch_size": 4}
-    train |= {"optimizer": plain["train"]["optimizer"] | {"lr": 1e-4}, "schedule": COSINE, "clip_norm": 0.5}
+    plain = model_config(RELEASED["model"], RELEASED["variant"], RELEASED["classes"], {"detach_epoch": 1}).plain()
+    train = plain["train"] | {key: TRAINED[key] for key in ("epochs", "eval_every", "batch_size")}
+    train |= {"optimizer": plain["train"]["optimizer"] | {"lr": 1e-4}, "schedule": COSINE}
+    train |= {key: OVERRIDES[RELEASED["model"]]["train"][key] for key in ("accumulate", "clip_norm", "ema")}
     run = make_run(data.absolute(), weights, "torch")
     run |= {key: plain[key] for key in ("model", "variant", "label_space", "options", "preprocess")}
     about = {"id": data.name, "root": str(data.absolute()), "num_classes": RELEASED["classes"]}
-    return run | {"groups": [], "train": train | {"ema": AVERAGE}, "data": about}
+    return run | {"groups": [], "train": train, "data": about}
 
 
 def make_model(model: str, data: Path, weights: Path) -> dict[str, Any]:

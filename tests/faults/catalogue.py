@@ -17,11 +17,3 @@ REASONS: dict[str | tuple[str, str], str] = {  # why a mistake is not caught: by
         " message says that detections have no partner"
     ),
 }
-
-ONE_BATCH = "a step is one batch there"
-NO_MISTAKES: dict[str, str] = {  # what changes nothing in the bench that starts from released weights
-    "auxiliary part never detached": "the part is detached after epoch 10, later than the probe goes",
-    "clipping before the batches are added": ONE_BATCH,
-    "counters of batches not averaged": "the average of that bench leaves whole numbers as they are",
-    "gradients not divided by the accumulated batches": ONE_BATCH,
-}

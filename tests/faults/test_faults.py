@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from bench import Bench
-from catalogue import FAULTS, NO_MISTAKES, REASONS
+from catalogue import FAULTS, REASONS
 from numpy_framework import NumpyFramework
 from page import judge, write_page
 from plant import MODELS, failing, plant, slug
@@ -90,14 +90,6 @@ def test_two_lines_that_call_one_method_are_replaced_together(made_up):
 def test_a_line_that_is_not_there_is_told(made_up):
     with pytest.raises(LookupError, match="'nowhere': the mistake was not planted"), attached("nowhere")(made_up):
         Var().detach()
-
-
-def test_what_is_left_out_from_released_weights_is_planted_elsewhere(tmp_path):
-    named = {fault.name: fault for fault in FAULTS if "nanodet" in fault.models}
-    assert set(NO_MISTAKES) <= set(named)
-    write_page(tmp_path / "page.md", tmp_path, [], [], "weights.safetensors")
-    text = (tmp_path / "page.md").read_text()
-    assert all(f"{name} ({why})" in text for name, why in NO_MISTAKES.items()) and "weights.safetensors" in text
 
 
 def test_the_page_tells_alarms_and_what_had_too_little_to_compare(tmp_path):
