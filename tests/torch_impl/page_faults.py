@@ -1,4 +1,4 @@
-"""Page faults of a training step in PyTorch, by the moment when the gradients of the step before are cleared.
+"""Page faults and time of a training step in PyTorch, by the moment when the gradients of the step before are cleared.
 
     python tests/torch_impl/page_faults.py --config run.yaml --weights init.safetensors
 
@@ -7,8 +7,8 @@ one before should cause hardly any. Gradients that are cleared right after the o
 memory during the next forward pass: the C library gives it back to the system, and every page of it is handed out anew.
 Cleared before the step's first backward pass (`before`, what `torch_impl.optim` does) they are used again at once.
 
-Each moment is measured in two processes of its own, in turns (before, after, after, before). Counts need no idle
-machine; the times beside them do.
+Page faults are counted in two processes of each moment (before, after, after, before). Then both take turns in one
+process, on the same batches, and their times are compared.
 """
 
 import argparse
@@ -16,11 +16,13 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/torch_impl")]
+
+from turns import in_turns, processor_seconds  # noqa: E402
 
 from parity.config.run import load_run  # noqa: E402
 from parity.data.draws import Draws  # noqa: E402
@@ -32,10 +34,11 @@ from parity.weights import formats  # noqa: E402
 from torch_impl.framework import TorchFramework  # noqa: E402
 
 ORDER = ("before", "after", "after", "before")
+ROUND, LEFT_OUT = 6, 2  # steps of a round, and those at its beginning that are not timed: memory is the other moment's
 
 
-def steps(config: str, weights: str, moment: str, warmup: int, count: int) -> tuple[list[int], list[float]]:
-    """Page faults and seconds of each of `count` steps, after `warmup` others."""
+def make_step(config: str, weights: str) -> Callable[[int, str], None]:
+    """A function that takes step `number` (from 1) and clears the gradients at a moment."""
     run = load_run(config)
     run = run.but(workers=0, framework_options={**run.framework_options, "tuned": True})
     framework = framework_of(run, TorchFramework, config)
@@ -44,20 +47,36 @@ def steps(config: str, weights: str, moment: str, warmup: int, count: int) -> tu
     framework.load_state(formats.read(weights))
     batches = list(loaders.train_loader(run, cache_bytes=0).batches(1))
     rates = [group.lr for group in prepare_training(framework, run)]
-    faults, seconds = [], []
-    for number in range(1, warmup + count + 1):
-        batch = batches[number % len(batches)]
-        before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
-        framework.forward_backward(batch, Draws(run.seed, number), 0)
+
+    def step(number: int, moment: str) -> None:
+        framework.forward_backward(batches[number % len(batches)], Draws(run.seed, number), 0)
         framework.optimizer_step(rates, run.train.clip_norm, norm=False)
         if moment == "after":
             framework.optimizer.clear()
         if run.train.ema:
             framework.update_ema(ema_decay(run.train.ema, number))
-        if number > warmup:
-            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-            seconds.append(time.perf_counter() - begun)
-    return faults, seconds
+
+    return step
+
+
+def count_faults(step: Callable[[int, str], None], moment: str, warmup: int, count: int) -> list[int]:
+    """Page faults of each of `count` steps, after `warmup` others."""
+    faults = []
+    for number in range(1, warmup + count + 1):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        step(number, moment)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return faults[warmup:]
+
+
+def round_of(step: Callable[[int, str], None], moment: str) -> Callable[[], float]:
+    """Seconds of a step of the same few steps, in the mean."""
+
+    def seconds() -> float:
+        taken = [processor_seconds(lambda number=number: step(number, moment)) for number in range(1, ROUND + 1)]
+        return statistics.mean(taken[LEFT_OUT:])
+
+    return seconds
 
 
 def main() -> None:
@@ -65,16 +84,18 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="The resolved run configuration, run.yaml.")
     parser.add_argument("--weights", required=True, help="Weights to begin with.")
     parser.add_argument("--warmup", type=int, default=5, help="Steps that are not counted.")
-    parser.add_argument("--steps", type=int, default=15, help="Steps that are.")
+    parser.add_argument("--steps", type=int, default=15, help="Steps whose page faults are.")
+    parser.add_argument("--rounds", type=int, default=16, help="Rounds of both moments that are timed.")
     parser.add_argument("--moment", choices=("before", "after"), help="Count in this process; both in turns if absent.")
     args = parser.parse_args()
     if args.moment:
-        faults, seconds = steps(args.config, args.weights, args.moment, args.warmup, args.steps)
-        middle, milliseconds = statistics.median(faults), 1e3 * statistics.median(seconds)
-        print(f"{args.moment}: {middle:.0f} page faults a step ({min(faults)} to {max(faults)}), {milliseconds:.0f} ms")
+        faults = count_faults(make_step(args.config, args.weights), args.moment, args.warmup, args.steps)
+        print(f"{args.moment}: {statistics.median(faults):.0f} page faults a step ({min(faults)} to {max(faults)})")
         return
     for moment in ORDER:
         subprocess.run([sys.executable, *sys.argv, "--moment", moment], check=True)
+    step = make_step(args.config, args.weights)
+    print(f"after / before: {in_turns(round_of(step, 'after'), round_of(step, 'before'), args.rounds)}")
 
 
 if __name__ == "__main__":
