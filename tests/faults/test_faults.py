@@ -4,11 +4,11 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from bench import Bench
+from bench import PHOTOGRAPHS, RELEASED_TRAJECTORY, Bench, make_released
 from catalogue import FAULTS, REASONS
 from numpy_framework import NumpyFramework
 from page import judge, write_page
-from plant import MODELS, failing, plant, slug
+from plant import MODELS, failing, main, plant, slug
 from planting import attached, replaced, together
 
 from parity.files import write_json
@@ -100,3 +100,21 @@ def test_the_page_tells_alarms_and_what_had_too_little_to_compare(tmp_path):
     (line,) = [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("Clean pairs")]
     assert "2 of 3 were run, 1 false alarms: detr seed 1: a moment." in line
     assert line.endswith("There was too little to compare at rung 10 in 1 of 2.")
+
+
+def test_released_weights_need_photographs_for_two_epochs_of_six_steps(tmp_path, monkeypatch, capsys):
+    """With more of them the second epoch, which two mistakes need to be seen, would lie beyond the probe."""
+    write_json(tmp_path / "annotations/train.json", {"images": [{"id": k} for k in range(100)]})
+    words = ["plant.py", "jittor", "--weights", "weights.safetensors", "--data", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    assert "100 images to train on, 24 are needed" in capsys.readouterr().err
+
+
+def test_released_weights_start_with_what_every_mistake_needs(tmp_path):
+    run = make_released(tmp_path, tmp_path / "init.safetensors")
+    train = run["train"]
+    assert run["options"]["detach_epoch"] == 1 and train["accumulate"] == 2 and train["ema"]["integers"]
+    steps = PHOTOGRAPHS // train["batch_size"] // train["accumulate"]
+    assert steps < RELEASED_TRAJECTORY == train["epochs"] * steps
