@@ -58,7 +58,7 @@ def _looks(axis, judgement: Judgement, protocol: Protocol) -> None:
     axis.set_xticks(range(len(looks)), [str(entry.pairs) for entry in looks])
     axis.set(xlabel="pairs at the look", ylabel="difference in AP (points)", title="interval at each look")
     if not looks:
-        axis.text(0.5, 0.5, f"the first look is after {protocol.looks[0]} pairs", transform=axis.transAxes, ha="center")
+        axis.text(0.5, 0.6, f"the first look is after {protocol.looks[0]} pairs", transform=axis.transAxes, ha="center")
     axis.legend(fontsize=8)
 
 

@@ -12,56 +12,23 @@ leaves it out of both). It has neither GFocalV2 nor NanoDet-Plus.
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/torch_impl")]
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-import yaml  # noqa: E402
-from small_run import make_run  # noqa: E402
+from official_step import VARIANTS, Ours, first_batches, make_config, round_of  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from turns import in_turns, processor_seconds  # noqa: E402
 
-from parity.config.models import model_config  # noqa: E402
-from parity.config.run import RunConfig, load_run  # noqa: E402
-from parity.data.draws import Draws  # noqa: E402
+from parity.config.run import RunConfig  # noqa: E402
 from parity.data.targets import batch_targets, normalised  # noqa: E402
-from parity.files import read_json  # noqa: E402
 from parity.framework import Batch  # noqa: E402
 from parity.train import loaders  # noqa: E402
-from parity.train.prepare import prepare_training  # noqa: E402
 from parity.train.schedule import ema_decay  # noqa: E402
-from parity.weights.initialize import initialize  # noqa: E402
 from torch_impl.framework import TorchFramework  # noqa: E402
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "rtdetr": {"variant": "r18vd", "preprocess": {"size": 320}, "batch": 4},
-    "detr": {"variant": "r50", "preprocess": {"size": 256, "max_size": 426}, "batch": 2},
-}
-BATCHES = 4  # of a round, after one that is not counted
-
-
-def make_config(model: str, data: Path, dropout: float | None) -> RunConfig:
-    """A training of the official variant on a prepared dataset, at the size and batch of docs/speed.md."""
-    about, chosen = read_json(data / "manifest.json"), VARIANTS[model]
-    ids = [one["id"] for one in about["classes"]]
-    plain = model_config(model, chosen["variant"], max(ids) + 1 if model == "detr" else len(ids)).plain()
-    if model == "detr" and dropout is not None:
-        plain["options"]["dropout"] = dropout
-    train = plain["train"] | {"epochs": 1, "batch_size": chosen["batch"], "multi_scale": [], "eval_every": 1}
-    run = make_run(data, Path("none"), "torch")
-    run |= {key: plain[key] for key in ("model", "variant", "label_space", "options", "groups")}
-    run |= {"preprocess": plain["preprocess"] | chosen["preprocess"], "train": train}
-    run["data"] |= {"num_classes": len(ids)}
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(run | {"framework_options": {"tuned": True}}, file)
-        file.flush()
-        return load_run(file.name)
 
 
 def make_peer(model: str, classes: int, dropout: float | None) -> nn.Module:
@@ -105,26 +72,6 @@ def trained(module: nn.Module) -> tuple[int, int]:
     return sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
 
 
-class Ours:
-    """This project's PyTorch side, as it is measured in reports."""
-
-    def __init__(self, run: RunConfig):
-        self.run, self.framework = run, TorchFramework("cpu", run.threads, run.framework_options)
-        self.framework.build(run.model, run.options)
-        self.framework.load_state(initialize(run.model, self.framework.tensors(), run.seed, run.options))
-        self.rates = [group.lr for group in prepare_training(self.framework, run)]
-
-    def step(self, number: int, batch: Batch) -> None:
-        self.framework.forward_backward(batch, Draws(self.run.seed, number), 0)
-        self.framework.optimizer_step(self.rates, self.run.train.clip_norm, norm=False)
-        if self.run.train.ema:
-            self.framework.update_ema(ema_decay(self.run.train.ema, number))
-
-    def detect(self, batch: Batch) -> None:
-        """Outputs alone: what makes detections of them is another in each library."""
-        self.framework.forward(self.framework.to_device(batch))
-
-
 class Peer:
     """The model of `transformers` in a plain training loop."""
 
@@ -165,17 +112,6 @@ class Peer:
         self.module(**self.inputs(batch))
 
 
-def round_of(step: Callable[[int, Batch], None], batches: list[Batch]) -> Callable[[], float]:
-    """Seconds of a step, in the mean of one pass; the first batch, after the other side's turn, is not counted."""
-
-    def seconds() -> float:
-        step(1, batches[0])
-        taken = [processor_seconds(lambda k=k, b=b: step(k, b)) for k, b in enumerate(batches[1:], 2)]
-        return sum(taken) / len(taken)
-
-    return seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=VARIANTS)
@@ -184,7 +120,7 @@ def main() -> None:
     parser.add_argument("--dropout", type=float, help="DETR's, in both; 0.1 if absent.")
     args = parser.parse_args()
     run = make_config(args.model, args.data, args.dropout)
-    ours = Ours(run)
+    ours = Ours(run, TorchFramework)
     peer = Peer(run, make_peer(args.model, run.options["num_classes"], args.dropout))
     if trained(ours.framework.model) != trained(peer.module):
         raise SystemExit(
@@ -193,9 +129,7 @@ def main() -> None:
     print(
         f"{args.model} {run.variant}: {trained(peer.module)[0]} parameters, {trained(peer.module)[1]} trained, in both"
     )
-    loader = loaders.train_loader(run).batches(1)
-    batches = [next(loader) for _ in range(BATCHES + 1)]
-    loader.close()
+    batches = first_batches(run)
     steps = in_turns(round_of(ours.step, batches), round_of(peer.step, batches), args.rounds)
     print(f"training, ours / transformers: {steps}", flush=True)
     image = next(loaders.val_loader(run).eval_batches(1))
