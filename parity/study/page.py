@@ -75,7 +75,7 @@ def _values(judgement: Judgement) -> list[str]:
     own = rows[0]
     last = judgement.looks[-1] if judgement.looks else None
     interval = f"{last.low:+.2f} to {last.high:+.2f}" if last and np.isfinite(last.low) else "–"
-    return [str(own.pairs), f"{own.torch:.1f}", f"{own.jittor:.1f}", f"{own.estimate:+.2f}", interval]
+    return [str(own.pairs), f"{own.torch:.2f}", f"{own.jittor:.2f}", f"{own.estimate:+.2f}", interval]
 
 
 def page(studies: Sequence[Study], protocol: Protocol) -> str:
@@ -162,7 +162,7 @@ def _pairs(judgement: Judgement) -> list[str]:
 
 def _draws(pair: Pair, framework: str) -> str:
     runs = [row for (name, _), row in sorted(pair.runs.items()) if name == framework]
-    return ", ".join("failed" if row is None else f"{row.AP:.1f}" for row in runs)
+    return ", ".join("failed" if row is None else f"{row.AP:.2f}" for row in runs)
 
 
 def _null(judgement: Judgement, protocol: Protocol) -> list[str]:
