@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/torch_impl")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from official_step import Ours, first_batches, make_config, round_of  # noqa: E402
 from turns import in_turns  # noqa: E402

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/torch_impl")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from turns import in_turns, processor_seconds  # noqa: E402
 

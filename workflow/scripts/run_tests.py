@@ -19,21 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from make_venv import ROOT, venv_path
 
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+PROJECT = ("imports", "twins", "turns", "cold_starts", "continued", "overfit")
 SUITES = {  # name: [(environment, arguments of its python)]; all of them are run, the longest first
     "slurm": [("workflow", [*PYTEST, "-rs", "tests/slurm"])],
     "workflow": [("workflow", [*PYTEST, "tests/workflow"])],
     "jittor": [("jittor", [*PYTEST, "tests/jittor_impl", "tests/contract"])],
     "torch": [("torch", [*PYTEST, "--ignore=tests/torch_impl/export", "tests/torch_impl", "tests/contract"])],
     "export": [("export", [*PYTEST, "tests/torch_impl/export", "tests/examples"])],
-    "project": [
-        (
-            "workflow",
-            [
-                *PYTEST,
-                *(f"tests/test_{name}.py" for name in ("imports", "twins", "cold_starts", "continued", "overfit")),
-            ],
-        )
-    ],
+    "project": [("workflow", [*PYTEST, *(f"tests/test_{name}.py" for name in PROJECT)])],
     "parity": [("workflow", [*PYTEST, "tests/parity", "tests/contract", "tests/faults"])],
     "lint": [
         ("workflow", ["-m", "ruff", "check", "."]),
