@@ -20,12 +20,13 @@ def sample_levels(value: Var, shapes: list[tuple[int, int]], locations: Var, wei
     """
     batch, queries, heads, _, points, _ = locations.shape
     channels = value.shape[3]
-    grids = (2 * locations - 1).transpose(0, 2, 1, 3, 4, 5).flatten(0, 1)  # [B * heads, Q, levels, points, 2]
+    # The level stands first, so that each level's grid is contiguous: `grid_sample` is slow on a strided one.
+    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).flatten(1, 2)  # [levels, B * heads, Q, points, 2]
     sampled = []
     for level, part in enumerate(value.split([h * w for h, w in shapes], dim=1)):
         h, w = shapes[level]
         plane = part.permute(0, 2, 3, 1).reshape(batch * heads, channels, h, w)
-        sampled.append(ops.grid_sample(plane, grids[:, :, level]))
+        sampled.append(ops.grid_sample(plane, grids[level]))
     sampled = jt.concat(sampled, dim=-1)  # [B * heads, C, Q, levels * points]
     weights = weights.transpose(0, 2, 1, 3, 4).reshape(batch * heads, 1, queries, len(shapes) * points)
     return (sampled * weights).sum(-1).reshape(batch, heads * channels, queries).transpose(0, 2, 1)
