@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 
 NUMBERS = 200_000  # numbers whose exponentials are computed; their memory is small beside a model's
-TIMES = 20  # times that they are computed: a few milliseconds, so that one interruption does not decide
+TIMES = 100  # times that they are computed, some 15 ms: longer than a turn that a core gives to one process
 REST = 0.01  # seconds, after which threads of a framework that wait for work in a loop have gone to sleep
+SETTLE = 0.02  # seconds of computing before that, after which the system has given each thread a core of its own
 
 
 class Pulse:
@@ -32,21 +33,23 @@ class Pulse:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="pulse")
 
     def take(self) -> float:
-        """Seconds that the computation takes now; nothing of a framework may be running."""
+        """Seconds that the computation takes now, on the slowest thread; nothing of a framework may be running.
+
+        Threads that wake together often begin on one core and are moved apart some milliseconds later. Timed at once,
+        they take twice as long or not, whatever the machine's speed.
+        """
         time.sleep(REST)
-        self._everywhere(1)  # into the caches
+        return round(max(self.pool.map(self._compute, self.results)), 7)
+
+    def _compute(self, result: np.ndarray) -> float:
+        """Seconds of one thread; NumPy releases the interpreter lock meanwhile."""
+        settled = time.perf_counter() + SETTLE
+        while time.perf_counter() < settled:
+            np.exp(self.numbers, out=result)
         begun = time.perf_counter()
-        self._everywhere(TIMES)
-        return round(time.perf_counter() - begun, 7)
-
-    def _everywhere(self, times: int) -> None:
-        """Compute on every thread at once; NumPy releases the interpreter lock meanwhile."""
-
-        def compute(result: np.ndarray) -> None:
-            for _ in range(times):
-                np.exp(self.numbers, out=result)
-
-        list(self.pool.map(compute, self.results))
+        for _ in range(TIMES):
+            np.exp(self.numbers, out=result)
+        return time.perf_counter() - begun
 
 
 class Others:

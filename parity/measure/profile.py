@@ -35,7 +35,7 @@ from parity.train.record import host, now, parameter_counts
 from parity.train.schedule import ema_decay
 from parity.weights import formats
 
-PULSES = 20  # looks at the machine among the latency samples
+PULSES = 10  # looks at the machine among the latency samples
 MACS_RULE = "multiply-accumulates of one forward pass at batch 1: convolutions, linear layers and attention products"
 
 

@@ -10,13 +10,23 @@ from parity.measure import machine_speed
 from parity.measure.machine_speed import Others
 
 
-def test_a_pulse_is_timed_after_a_rest(monkeypatch):
-    clock, rests = iter([10.0, 10.25]), []
+def test_a_pulse_is_timed_after_a_rest_and_once_its_threads_have_settled(monkeypatch):
+    rests, computed = [], []
+    # Settling ends at 10.02, so that one round belongs to it; the computation is timed from 10.25 to 10.5.
+    clock = iter([10.0, 10.01, 10.03, 10.25, 10.5])
     monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock), sleep=rests.append))
-    pulse = machine_speed.Pulse(3)
+    exp = np.exp
+    monkeypatch.setattr(machine_speed.np, "exp", lambda numbers, out: computed.append(exp(numbers, out=out)))
+    pulse = machine_speed.Pulse(1)
     assert pulse.take() == 0.25 and rests == [machine_speed.REST]
-    assert len(pulse.results) == 3  # one for each thread, and every one computed
-    assert all(result[0] == 1.0 and result[-1] == np.exp(1.0) for result in pulse.results)
+    assert len(computed) == 1 + machine_speed.TIMES
+
+
+def test_a_pulse_is_that_of_the_slowest_of_all_threads(monkeypatch):
+    pulse, slow = machine_speed.Pulse(3), iter([0.001, 0.004, 0.002])
+    monkeypatch.setattr(pulse, "_compute", lambda result: next(slow))
+    assert pulse.take() == 0.004
+    assert len({id(result) for result in pulse.results}) == 3  # each thread writes to its own
 
 
 def test_cores_of_others_are_what_is_left_of_the_machines_time(monkeypatch):

@@ -28,7 +28,7 @@ def arguments(tmp_path):
     return lambda *more: parser.parse_args([*files, *more])
 
 
-@pytest.mark.parametrize(("images", "looks"), [(3, 3), (45, 22)])
+@pytest.mark.parametrize(("images", "looks"), [(3, 3), (45, 11)])
 def test_every_sample_is_kept_and_the_machine_looked_at_in_between(arguments, tmp_path, images, looks):
     profile.run(arguments("--images", str(images), "--steps", "3", "--warmup", "1"), NumpyFramework)
     found = read_json(tmp_path / "profile.json")
