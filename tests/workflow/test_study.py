@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from made_up import row
@@ -54,9 +56,12 @@ def project(tmp_path):
     return tmp_path
 
 
+def command(project, *words):
+    return [str(word) for word in (sys.executable, ROOT / "workflow/scripts/study.py", "--root", project, *words)]
+
+
 def study(project, *words):
-    command = [sys.executable, ROOT / "workflow/scripts/study.py", "--root", project, *words]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, env=os.environ)
+    return subprocess.run(command(project, *words), capture_output=True, text=True, env=os.environ)
 
 
 def test_one_command_runs_pairs_and_writes_the_pages(project):
@@ -70,6 +75,39 @@ def test_one_command_runs_pairs_and_writes_the_pages(project):
     assert "2 pairs" in (project / "docs/study/report.md").read_text()
     assert "| RT-DETR | scratch | 2 |" in (project / "README.md").read_text()
     assert study(project, "report", "--check").returncode == 0
+
+
+def test_a_study_that_is_killed_takes_its_trainings_along_and_goes_on(project):
+    """They would train on, and the next call would meet them and count a failed run."""
+    slow, started, asked = project / "slow", project / "started", ("run", "rtdetr", "--start", "scratch")
+    slow.touch()
+    for name in ("torch", "jittor"):
+        file = project / f"{name}_impl/__main__.py"
+        wait = f"import os, pathlib, sys, time\nif 'train' in sys.argv and os.path.exists({str(slow)!r}):\n"
+        wait += f"    pathlib.Path({str(started)!r}).write_text(str(os.getpid()))\n    time.sleep(600)\n"
+        file.write_text(wait + file.read_text())
+    command = [
+        sys.executable,
+        ROOT / "workflow/scripts/study.py",
+        "--root",
+        project,
+        "run",
+        "rtdetr",
+        "--start",
+        "scratch",
+    ]
+    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    while not (started.exists() and started.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 130 and "stopped; the same call goes on" in process.stderr.read()
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert not (project / "docs/study/rtdetr.csv").exists()
+    slow.unlink()
+    again = study(project, *asked)
+    assert again.returncode == 0, again.stderr
+    assert all(row.done for row in read_rows(project / "docs/study/rtdetr.csv"))
 
 
 def test_nothing_counted_yet(project):

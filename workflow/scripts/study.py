@@ -9,9 +9,11 @@ python workflow/scripts/study.py design                        # the table of th
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -32,6 +34,35 @@ ROOT = Path(__file__).resolve().parents[2]
 DESIGN = ("<!-- design, made by workflow/scripts/study.py design -->", "<!-- end of the design -->")
 
 
+class Children:
+    """The verbs that run now. A study that is stopped stops them: Ctrl-C reaches them by itself, `kill` does not."""
+
+    def __init__(self) -> None:
+        self.running: set[subprocess.Popen] = set()
+        self.stopping = False
+
+    def call(self, command: list[str], **options: Any) -> int:
+        """The exit status of a command."""
+        process = subprocess.Popen(command, **options)
+        self.running.add(process)
+        if self.stopping:
+            process.terminate()
+        try:
+            return process.wait()
+        finally:
+            self.running.discard(process)
+
+    def stop(self, *_: Any) -> None:
+        """Handler of SIGTERM."""
+        self.stopping = True
+        for process in list(self.running):
+            process.terminate()
+        raise KeyboardInterrupt
+
+
+CHILDREN = Children()
+
+
 def caller(root: Path, config: Path, threads: int):
     """The function that starts a verb in the framework's own Python, with the log and the environment of every job."""
     settings = read_yaml(config / "config.yaml") or {}
@@ -41,7 +72,7 @@ def caller(root: Path, config: Path, threads: int):
         job = [interpreter(framework, root), ROOT / "workflow/scripts/run_job.py", *machine, log]
         words = [*job, "-m", f"{framework}_impl", *words]
         environment = run_job.environment(None, os.environ)
-        return subprocess.run([str(word) for word in words], cwd=root, env=environment).returncode
+        return CHILDREN.call([str(word) for word in words], cwd=root, env=environment)
 
     return call
 
@@ -146,6 +177,7 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     asked = parse()
+    signal.signal(signal.SIGTERM, CHILDREN.stop)
     try:
         asked.step(asked, read_protocol(asked.root / "config/study"))
     except UserError as error:
