@@ -2,34 +2,32 @@
 
 Processors change their clock, and virtual machines share their cores; the load average shows neither. So a fixed
 computation that belongs to no framework is timed among the samples of every profile. It tells a slower framework from a
-slower minute. Both environments pin the same NumPy. A load average also covers the minutes before, so that a compiler
+slower minute. A load average also covers the minutes before, so that a compiler
 that ran then would make the machine look busy. The processor time that others used during the measurement does not have
 this fault.
 """
 
+import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import psutil
 
-NUMBERS = 200_000  # numbers whose exponentials are computed; their memory is small beside a model's
-TIMES = 100  # times that they are computed, some 15 ms: longer than a turn that a core gives to one process
+ROUNDS = 60_000  # of hashing, some 15 ms: longer than a turn that a core gives to one process
 REST = 0.01  # seconds, after which threads of a framework that wait for work in a loop have gone to sleep
-SETTLE = 0.02  # seconds of computing before that, after which the system has given each thread a core of its own
+SETTLE = 0.02  # seconds of hashing before that, after which the system has given each thread a core of its own
 
 
 class Pulse:
     """A fixed computation, timed again and again among the samples of a measurement.
 
-    It runs on as many threads as the framework, each with its own numbers: on one thread it would not notice that
-    something else uses the other cores.
+    It runs on as many threads as the framework: on one it would not notice that something else uses the other cores. It
+    hashes, which needs neither memory nor the interpreter lock.
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self.numbers = np.linspace(0.0, 1.0, NUMBERS)
-        self.results = [np.empty_like(self.numbers) for _ in range(threads)]
+        self.threads = threads
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="pulse")
 
     def take(self) -> float:
@@ -39,17 +37,21 @@ class Pulse:
         they take twice as long or not, whatever the machine's speed.
         """
         time.sleep(REST)
-        return round(max(self.pool.map(self._compute, self.results)), 7)
+        return round(max(self.pool.map(lambda _: _compute(), range(self.threads))), 7)
 
-    def _compute(self, result: np.ndarray) -> float:
-        """Seconds of one thread; NumPy releases the interpreter lock meanwhile."""
-        settled = time.perf_counter() + SETTLE
-        while time.perf_counter() < settled:
-            np.exp(self.numbers, out=result)
-        begun = time.perf_counter()
-        for _ in range(TIMES):
-            np.exp(self.numbers, out=result)
-        return time.perf_counter() - begun
+
+def _compute() -> float:
+    """Seconds of one thread."""
+    settled = time.perf_counter() + SETTLE
+    while time.perf_counter() < settled:
+        _hash(ROUNDS // 50)
+    begun = time.perf_counter()
+    _hash(ROUNDS)
+    return time.perf_counter() - begun
+
+
+def _hash(rounds: int) -> None:
+    hashlib.pbkdf2_hmac("sha256", b"pulse", b"", rounds)
 
 
 class Others:
