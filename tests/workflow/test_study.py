@@ -86,17 +86,7 @@ def test_a_study_that_is_killed_takes_its_trainings_along_and_goes_on(project):
         wait = f"import os, pathlib, sys, time\nif 'train' in sys.argv and os.path.exists({str(slow)!r}):\n"
         wait += f"    pathlib.Path({str(started)!r}).write_text(str(os.getpid()))\n    time.sleep(600)\n"
         file.write_text(wait + file.read_text())
-    command = [
-        sys.executable,
-        ROOT / "workflow/scripts/study.py",
-        "--root",
-        project,
-        "run",
-        "rtdetr",
-        "--start",
-        "scratch",
-    ]
-    process = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(project, *asked), stderr=subprocess.PIPE, text=True)
     while not (started.exists() and started.read_text()):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
