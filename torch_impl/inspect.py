@@ -27,6 +27,19 @@ def hooked(model: nn.Module, hook: Callable) -> Iterator[None]:
 
 
 @contextmanager
+def out_of_place(model: nn.Module) -> Iterator[None]:
+    """While inside, no module overwrites its input. Results keep their bits, and inputs what the module was given."""
+    changed = [module for module in model.modules() if getattr(module, "inplace", False)]
+    for module in changed:
+        module.inplace = False
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.inplace = True
+
+
+@contextmanager
 def record_layers(
     model: nn.Module, inputs: bool = False, feed: dict[str, np.ndarray] | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -39,7 +52,7 @@ def record_layers(
     def like(array: np.ndarray, tensor: Tensor) -> Tensor:
         return torch.from_numpy(array).to(tensor.device, tensor.dtype)
 
-    with hooked(model, Recorder(Tensor, keep, like, inputs, feed)):
+    with out_of_place(model), hooked(model, Recorder(Tensor, keep, like, inputs, feed)):
         yield recorded
 
 

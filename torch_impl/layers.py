@@ -37,8 +37,13 @@ class EvalBatchNorm2d(nn.BatchNorm2d):
 
 
 def activation(name: str | None) -> nn.Module:
-    """ "relu", "silu", "gelu" (exact, with erf) or None for the identity."""
-    return {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, None: nn.Identity}[name]()
+    """ "relu", "silu", "gelu" (exact, with erf) or None for the identity.
+
+    Every ReLU of a model overwrites its input, as in the official codes: less time and memory, and the same bits.
+    """
+    if name == "relu":
+        return nn.ReLU(inplace=True)
+    return {"silu": nn.SiLU, "gelu": nn.GELU, None: nn.Identity}[name]()
 
 
 class ConvNorm(nn.Module):

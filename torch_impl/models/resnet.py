@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
         self.bn1 = norm(width)
         self.conv2 = conv(width, width, 3, 1, dilation)
         self.bn2 = norm(width)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(in_channels, width, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Bottleneck(nn.Module):
         self.bn2 = norm(width)
         self.conv3 = conv(width, out_channels, 1)
         self.bn3 = norm(out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(in_channels, out_channels, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
         block = BasicBlock if depth < 50 else Bottleneck
         self.conv1 = nn.Conv2d(3, base_width, 7, 2, padding=3, bias=False)
         self.bn1 = norm(base_width)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels, widths = base_width, [base_width * 2**i for i in range(4)]
         for i, (width, count) in enumerate(zip(widths, BLOCKS[depth], strict=True)):

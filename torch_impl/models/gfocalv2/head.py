@@ -13,7 +13,7 @@ class ConvGN(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.gn = nn.GroupNorm(groups, out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, out, H, W]."""
@@ -62,7 +62,7 @@ class GFocalHead(nn.Module):
         self.scales = nn.ModuleList(Scale() for _ in range(levels))
         statistics = 4 * (reg_topk + int(add_mean))
         self.reg_conf = nn.Sequential(
-            nn.Conv2d(statistics, reg_channels, 1), nn.ReLU(), nn.Conv2d(reg_channels, 1, 1), nn.Sigmoid()
+            nn.Conv2d(statistics, reg_channels, 1), nn.ReLU(inplace=True), nn.Conv2d(reg_channels, 1, 1), nn.Sigmoid()
         )
         self.integral = Integral(reg_max)
 

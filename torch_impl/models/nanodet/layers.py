@@ -7,7 +7,7 @@ SLOPE = 0.1  # of every LeakyReLU; PyTorch's default is 0.01
 
 def activation() -> nn.LeakyReLU:
     """LeakyReLU with the slope of this model."""
-    return nn.LeakyReLU(SLOPE)
+    return nn.LeakyReLU(SLOPE, inplace=True)
 
 
 def depthwise(channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:

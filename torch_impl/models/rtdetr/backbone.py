@@ -42,7 +42,7 @@ class BasicBlock(nn.Module):
         self.first = first
         self.branch2a = ConvNorm(in_channels, width, 3, stride, act="relu", norm=norm)
         self.branch2b = ConvNorm(width, width, 3, 1, norm=norm)
-        self.act = nn.ReLU()
+        self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, width, H / stride, W / stride]."""
@@ -63,7 +63,7 @@ class BottleNeck(nn.Module):
         if first:
             self.short = shortcut(in_channels, width * self.expansion, stride, norm)
         self.first = first
-        self.act = nn.ReLU()
+        self.act = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, 4 * width, H / stride, W / stride]."""
