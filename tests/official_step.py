@@ -26,6 +26,8 @@ from parity.weights.initialize import initialize  # noqa: E402
 VARIANTS: dict[str, dict[str, Any]] = {
     "rtdetr": {"variant": "r18vd", "preprocess": {"size": 320}, "batch": 4},
     "detr": {"variant": "r50", "preprocess": {"size": 256, "max_size": 426}, "batch": 2},
+    "gfocalv2": {"variant": "r50_fpn", "preprocess": {"size": 256, "max_size": 426}, "batch": 4},
+    "nanodet": {"variant": "plus-m_320", "preprocess": {}, "batch": 8},
 }
 BATCHES = 4  # of a round, after one that is not counted
 
