@@ -30,7 +30,7 @@ class FPN(nn.Module):
         """[B, C_i, H_i, W_i] from fine to coarse -> `levels` maps [B, channels, H_i, W_i], the same order."""
         maps = [lateral(x) for lateral, x in zip(self.lateral_convs, maps, strict=True)]
         for i in range(len(maps) - 1, 0, -1):
-            maps[i - 1] = maps[i - 1] + F.interpolate(maps[i], size=maps[i - 1].shape[2:], mode="nearest")
+            maps[i - 1] += F.interpolate(maps[i], size=maps[i - 1].shape[2:], mode="nearest")
         outs = [conv(x) for conv, x in zip(self.fpn_convs, maps, strict=False)]
         for conv in self.fpn_convs[len(maps) :]:
             outs.append(conv(outs[-1]))
