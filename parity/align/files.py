@@ -14,7 +14,8 @@ from parity.errors import UserError
 from parity.files import read_json
 
 NUDGED = ("nudged", "nudged2", "nudged3")  # gradients again, each after another change of last bits
-STEPS = ("steps.json", "anchors.npz", "nudged_anchors.npz")  # what the verb `steps` writes
+NUDGED_ANCHORS = tuple(f"{name}_anchors" for name in NUDGED)  # steps from the same states, likewise
+STEPS = ("steps.json", "anchors.npz", *(f"{name}.npz" for name in NUDGED_ANCHORS))  # what the verb `steps` writes
 TRAIN = "train/"  # prefix of the names of what the referee computed in training mode
 SMALL = 1024  # bytes
 ALIAS = "alias/"  # `alias/<name>` holds the name of an equal array: a layer's input is often an earlier output
@@ -33,7 +34,7 @@ def names(reference: bool, trajectory: bool) -> list[str]:
     if trajectory:
         found += ["anchors.npz", "final.npz"]
     if reference and trajectory:
-        found += ["anchor_states.npz", "final.safetensors", "nudged_anchors.npz"]
+        found += ["anchor_states.npz", "final.safetensors", *(f"{name}.npz" for name in NUDGED_ANCHORS)]
     return found
 
 
@@ -105,9 +106,9 @@ class Probe:
     """One framework's folder: `about` is probe.json; `batches`, `eval` and `train` are its arrays. `name` is its name
     in messages where the framework's name says too little: jittor-stock.
 
-    `anchors` and `final` are None without a trajectory. Only the first framework has `nudged_anchors` and `referee`;
-    they are None elsewhere. `nudged` holds the files of NUDGED that exist; it is empty for the others. An array file
-    may be empty: `average` without an average, `referee` without float64; then they are None too.
+    `anchors` and `final` are None without a trajectory. Only the first framework has a `referee`; it is None elsewhere.
+    `nudged` and `nudged_anchors` hold the files of NUDGED and NUDGED_ANCHORS that exist; they are empty for the others.
+    An array file may be empty: `average` without an average, `referee` without float64; then they are None too.
     """
 
     def __init__(self, folder: str | Path, name: str | None = None):
@@ -117,10 +118,13 @@ class Probe:
         self.batches, self.eval, self.train = (
             Arrays(self.folder / f"{name}.npz") for name in ("batches", "eval", "train")
         )
-        self.anchors, self.final, self.average, self.nudged_anchors, self.referee = (
-            self._present(name) for name in ("anchors", "final", "average", "nudged_anchors", "referee")
+        self.anchors, self.final, self.average, self.referee = (
+            self._present(name) for name in ("anchors", "final", "average", "referee")
         )
-        self.nudged = [arrays for name in NUDGED if (arrays := self._present(name)) is not None]
+        self.nudged, self.nudged_anchors = (
+            [arrays for name in found if (arrays := self._present(name)) is not None]
+            for found in (NUDGED, NUDGED_ANCHORS)
+        )
         self.average, self.referee = self.average or None, self.referee or None
 
     def _present(self, name: str) -> Arrays | None:
@@ -138,5 +142,5 @@ class Probe:
         settings = {key: value for key, value in self.about["settings"].items() if key != "trajectory"}
         about = {key: value for key, value in self.about.items() if key not in ("trajectory", "shadow", "evaluation")}
         short.about = about | {"settings": settings}
-        short.anchors = short.nudged_anchors = short.final = None
+        short.anchors, short.nudged_anchors, short.final = None, [], None
         return short

@@ -17,7 +17,8 @@ The first framework, which the others are compared with, also writes
     anchor_states.npz  weights and moments before some steps of the trajectory
     final.safetensors  weights at the end of it, which every framework evaluates
     nudged*.npz        gradients again after the last bit of every weight was changed, three times in different ways,
-    nudged_anchors.npz anchors.npz again, likewise once,
+    nudged*_anchors.npz
+                       anchors.npz again, likewise,
     referee.npz        and raw outputs, gradients and, under train/, losses and outputs of training mode in float64: how
                        far rounding moves this framework from itself; empty where it offers no float64
     shadow.jsonl       the trajectory from weights whose last bits were changed
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from parity.align import trace
-from parity.align.files import NUDGED, SCORES, TRAIN, Arrays, names, save_arrays
+from parity.align.files import NUDGED, NUDGED_ANCHORS, SCORES, TRAIN, Arrays, names, save_arrays
 from parity.align.shake import shake
 from parity.align.steps import last_bits, record_decay, record_gradients, record_steps, steps_of_run
 from parity.align.trajectory import ANCHORS, from_anchors, run_trajectory
@@ -117,7 +118,6 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     arrays |= record_decay(framework, settings, groups, shaken, given[1] if given else arrays)
     arrays["lr"] = factors[:, None] * np.array([group.lr for group in groups])
     save_arrays(out / "train.npz", arrays)
-    nudge = last_bits(settings.seed)
     if reference is None:
         save_arrays(out / "states.npz", passed)
         states = Arrays(out / "states.npz")
@@ -152,8 +152,10 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
         anchors = Arrays((reference or out) / "anchor_states.npz")
         save_arrays(out / "anchors.npz", from_anchors(framework, settings, data, factors, anchors))
         if reference is None:
-            save_arrays(out / "nudged_anchors.npz", from_anchors(framework, settings, data, factors, anchors, nudge))
-            lines, _ = run_trajectory(*run, nudge(initial), out / "shadow.jsonl")
+            for i, name in enumerate(NUDGED_ANCHORS):
+                other = last_bits(settings.seed + i)
+                save_arrays(out / f"{name}.npz", from_anchors(framework, settings, data, factors, anchors, other))
+            lines, _ = run_trajectory(*run, last_bits(settings.seed)(initial), out / "shadow.jsonl")
             about["shadow"] = {"total": [line["total"] for line in lines]}
     write_json(out / "probe.json", about)
 

@@ -3,16 +3,16 @@
 Each step has the weights, moments, batch, draws and rates of the run. `parity.align.whole_run` compares the results of
 two frameworks. The verb writes
 
-    anchors.npz         losses, sketches of gradients and updates, as `trajectory.from_anchors` records them
-    nudged_anchors.npz  the same after the last bit of every weight was changed: how far rounding moves this framework
-                        from itself; empty unless asked for
-    steps.json          framework and versions; which steps were taken, of how many; how many were asked for
+    anchors.npz          losses, sketches of gradients and updates, as `trajectory.from_anchors` records them
+    nudged*_anchors.npz  the same after the last bit of every weight was changed, three times in different ways: how far
+                         rounding moves this framework from itself; empty unless asked for
+    steps.json           framework and versions; which steps were taken, of how many; how many were asked for
 """
 
 import argparse
 from pathlib import Path
 
-from parity.align.files import STEPS, Arrays, save_arrays, steps_of
+from parity.align.files import NUDGED_ANCHORS, STEPS, Arrays, save_arrays, steps_of
 from parity.align.probe import learning_rates
 from parity.align.steps import last_bits
 from parity.align.trajectory import from_anchors
@@ -43,8 +43,9 @@ def run(args: argparse.Namespace, framework_class: type[Framework]) -> None:
     given = (settings, data, factors, states)
     framework.seed(settings.seed)
     save_arrays(out / "anchors.npz", from_anchors(framework, *given))
-    nudged = from_anchors(framework, *given, last_bits(settings.seed)) if args.nudge else {}
-    save_arrays(out / "nudged_anchors.npz", nudged)
+    for i, name in enumerate(NUDGED_ANCHORS):
+        nudged = from_anchors(framework, *given, last_bits(settings.seed + i)) if args.nudge else {}
+        save_arrays(out / f"{name}.npz", nudged)
     about = {"framework": framework.name, "versions": framework.versions(), "steps": steps_of(states)}
     asked = len(anchor_steps(len(factors), settings.keep_states))
     write_json(out / "steps.json", about | {"of": len(factors), "asked": asked})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.align.files import Arrays
+from parity.align.files import NUDGED_ANCHORS, Arrays
 from parity.align.result import Rung, finite
 from parity.align.rungs import anchors
 from parity.files import read_json
@@ -44,8 +44,8 @@ def judge(first: Path, second: Path, run: Path) -> dict[str, Any]:
 
 def _side(folder: Path) -> SimpleNamespace:
     """A folder of the verb with the names that the rung reads."""
-    about, nudged = read_json(folder / "steps.json"), Arrays(folder / "nudged_anchors.npz")
-    given = {"anchors": Arrays(folder / "anchors.npz"), "nudged_anchors": nudged or None}
+    about, nudged = read_json(folder / "steps.json"), [Arrays(folder / f"{name}.npz") for name in NUDGED_ANCHORS]
+    given = {"anchors": Arrays(folder / "anchors.npz"), "nudged_anchors": [arrays for arrays in nudged if arrays]}
     return SimpleNamespace(framework=about["framework"], about=about, **given)
 
 

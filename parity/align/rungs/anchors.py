@@ -5,7 +5,7 @@ Gradients and updates are compared as sketches (see `parity.align.sketch`): a sk
 not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,16 @@ ENOUGH = 3  # anchors of one parameter or loss from which its median leaves out 
 def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[str, list[float]]:
     """Judge the anchors; returns CURVES, one value for each step that both frameworks took.
 
-    As with gradients the median over the anchors decides, parameter by parameter, by the base tolerance or a few times
-    what rounding does at that parameter: one unit's kink at one step is no mistake. A gradient that is zero on paper at
-    most anchors has too few values for a median to leave a kink out. It is held against the largest drift of any
-    parameter at the same anchors. Where the kink is the first framework's own, its run with other last bits stands
-    beside the second framework; the nearer of the two runs is what the second one is compared with. A float32 keeps an
-    update to one rounding of the parameter; that is added, as in rung 7: at the small rates of fine-tuning it is some
-    percent of the update. Elements whose gradients have been nothing but rounding so far are left out of updates (see
-    `parity.align.trajectory.settled`). Losses have no kinks that jump, so every one of them counts. Last, the
-    frameworks must not lean to one side: the signed mean differences are told.
+    As with gradients the anchor in the middle decides, parameter by parameter: one unit's kink at one step is no
+    mistake. An anchor's limit is the base tolerance or a few times what rounding does *there* to that parameter, in the
+    worst of three runs with other last bits: early in a training kinks are many, later there are few. A gradient that
+    is zero on paper at most anchors has too few values for a middle to leave a kink out. It is held against the
+    largest drift of any parameter at the same anchors. Where the kink is the first framework's own, its runs with other
+    last bits stand beside the second framework; the nearest of all its runs is what the second one is compared with.
+    A float32 keeps an update to one rounding of the parameter; that is added, as in rung 7: at the small rates of
+    fine-tuning it is some percent of the update. Elements whose gradients have been nothing but rounding so far are
+    left out of updates (see `parity.align.trajectory.settled`). Losses have no kinks that jump, so every one of them
+    counts. Last, the frameworks must not lean to one side: the signed mean differences are told.
     """
     found: dict[str, list[float]] = {key: [] for key in CURVES}
     if first.anchors is None or second.anchors is None:
@@ -55,28 +56,29 @@ def judge(rung: Rung, first: Probe, second: Probe, totals: list[float]) -> dict[
     floors = {step: _floor(first.anchors, step) for step in shared}
     for kind, quantity in (("grad", "anchor gradient"), ("update", "anchor update")):
         differences = sketches(first.anchors, second.anchors, shared, kind, own)
-        drift = sketches(first.anchors, own, shared, kind) if own is not None else {}
+        drift = [sketches(first.anchors, again, shared, kind) for again in own]
         expected = {n for p in (first, second) for step in shared for n in p.anchors.under(f"{step}/{kind}/")}
         zero = {name for name in expected if name not in differences}
         for name in sorted(zero):
             if any((f"{s}/{kind}/{name}" in first.anchors) != (f"{s}/{kind}/{name}" in second.anchors) for s in shared):
                 rung.problem(f"from the same state: {name} has a {kind} in one framework only")
         rung.count(f"{kind}s at the anchors", len(expected), len(differences) + len(zero))
-        worst = {step: _largest(first.anchors, own, step, kind) for step in shared} if own is not None else {}
+        worst = {step: max(_largest(first.anchors, again, step, kind) for again in own) for step in shared if own}
         for name, values in differences.items():
+            rounding = _rounding(first.anchors, shared, name) if kind == "update" else 0.0
             if len(values) >= ENOUGH:
-                moved = [float(np.median(drift[name]))] if name in drift else []
                 where = f"{kind} of {name}, median over the anchors"
+                moved = {step: [run[name][step] for run in drift if step in run.get(name, {})] for step in values}
             else:
                 sizes = {step: np.linalg.norm(first.anchors.get(f"{step}/grad/{name}", 0.0)) for step in worst}
-                moved = [worst[step] for step, size in sizes.items() if size > floors[step]]
+                largest = [worst[step] for step, size in sizes.items() if size > floors[step]]
                 where = f"{kind} of {name}, median over {len(values)} of {len(shared)} anchors"
-            limit = TOLERANCES[quantity].widened(moved).limit
-            limit += _rounding(first.anchors, shared, name) if kind == "update" else 0.0
-            rung.number(float(np.median(values)), limit, "relative L2", where)
+                moved = dict.fromkeys(values, largest)
+            limits = {step: TOLERANCES[quantity].widened(moved[step]).limit + rounding for step in values}
+            rung.number(*middle(values, limits), "relative L2", where)
         for step in shared:
-            at = sketches(first.anchors, second.anchors, [step], kind, own)
-            found[CURVE_OF[kind]].append(float(np.median([v[0] for v in at.values()])) if at else 0.0)
+            at = [values[step] for values in differences.values() if step in values]
+            found[CURVE_OF[kind]].append(float(np.median(at)) if at else 0.0)
     found["steps"] = shared
     found["relative_difference"] = [
         relative(*(float(probe.anchors[f"{step}/total"]) for probe in (first, second))) for step in shared
@@ -117,8 +119,8 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
     }
     for name in sorted(names):
         drift, values = loss_drift(first, steps, name), []
-        limit = TOLERANCES["anchor"].widened(drift).limit
-        usual = TOLERANCES["anchor median"].widened([float(np.median(drift))] if drift else ()).limit
+        limit = TOLERANCES["anchor"].widened(value for run in drift for value in run).limit
+        usual = TOLERANCES["anchor median"].widened(float(np.median(run)) for run in drift).limit
         for step in steps:
             sides = [probe.anchors.get(f"{step}/{name}") for probe in (first, second)]
             rung.count("losses at the anchors", 1, all(side is not None for side in sides))
@@ -133,14 +135,16 @@ def _losses(rung: Rung, first: Probe, second: Probe, steps: list[int]) -> None:
             rung.number(float(np.median(values)), usual, "relative", f"{name}, median over the anchors")
 
 
-def loss_drift(first: Probe, steps: list[int], name: str) -> list[float]:
-    """How far rounding alone moves one loss of the first framework at these anchors; what is not finite is left out."""
-    if first.nudged_anchors is None:
-        return []
-    own, again = first.anchors, first.nudged_anchors
-    keys = [f"{step}/{name}" for step in steps]
-    moved = [relative(float(own[key]), float(again[key])) for key in keys if key in own and key in again]
-    return [value for value in moved if np.isfinite(value)]
+def loss_drift(first: Probe, steps: list[int], name: str) -> list[list[float]]:
+    """How far rounding alone moves one loss of the first framework at these anchors, run by run with other last bits.
+
+    What is not finite is left out, and so is a run that has nothing else.
+    """
+    own, keys, found = first.anchors, [f"{step}/{name}" for step in steps], []
+    for again in first.nudged_anchors:
+        moved = [relative(float(own[key]), float(again[key])) for key in keys if key in own and key in again]
+        found.append([value for value in moved if np.isfinite(value)])
+    return [run for run in found if run]
 
 
 def _floor(arrays: Mapping[str, np.ndarray], step: int) -> float:
@@ -156,9 +160,15 @@ def _rounding(arrays: Mapping[str, np.ndarray], steps: list[int], name: str) -> 
     return float(np.median(moved)) if moved else 0.0
 
 
+def middle(values: Mapping[int, float], limits: Mapping[int, float]) -> tuple[float, float]:
+    """Value and limit of the anchor in the middle, in units of its limit; of an even number the worse one."""
+    pairs = sorted(((values[step], limits[step]) for step in values), key=lambda pair: pair[0] / pair[1])
+    return pairs[len(pairs) // 2]
+
+
 def _largest(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray], step: int, kind: str) -> float:
     """The largest difference of any parameter at one anchor."""
-    return max((values[0] for values in sketches(first, second, [step], kind).values()), default=0.0)
+    return max((values[step] for values in sketches(first, second, [step], kind).values()), default=0.0)
 
 
 def sketches(
@@ -166,13 +176,13 @@ def sketches(
     second: Mapping[str, np.ndarray],
     steps: list[int],
     kind: str,
-    again: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, list[float]]:
-    """Relative differences of the sketches, by parameter. What is zero on paper in both is left out.
+    again: Sequence[Mapping[str, np.ndarray]] = (),
+) -> dict[str, dict[int, float]]:
+    """Relative differences of the sketches, by parameter and step. What is zero on paper in both is left out.
 
-    With `again`, another run of the first side, the difference from the nearer run counts.
+    With `again`, more runs of the first side, the difference from the nearest run counts.
     """
-    found: dict[str, list[float]] = {}
+    found: dict[str, dict[int, float]] = {}
     for step in steps:
         names = first.under(f"{step}/grad/")
         norms, floor = {name: float(np.linalg.norm(first[key])) for name, key in names.items()}, _floor(first, step)
@@ -182,10 +192,10 @@ def sketches(
                 continue
             if kind == "update" and first.get(f"{step}/settled/{name}", 1) == 0:
                 continue
-            runs = [first[key], *([again[key]] if again is not None and key in again else [])]
+            runs = [first[key], *(run[key] for run in again if key in run)]
             apart = [_apart(run, second[key]) for run in runs if run.shape == second[key].shape]
             if apart:
-                found.setdefault(name, []).append(min(apart))
+                found.setdefault(name, {})[step] = min(apart)
     return found
 
 
