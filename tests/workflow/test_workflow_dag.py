@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parity.align.files import NUDGED
+from parity.align.files import NUDGED, NUDGED_ANCHORS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -365,9 +365,10 @@ def declared(project, rule: str, config: str = "framework=") -> set[str]:
 def test_a_probe_declares_what_others_open(empty_project):
     first, second = declared(empty_project, "probe"), declared(empty_project, "probe_other")
     assert second == OPENED
-    assert first == OPENED | FED | {f"{name}.npz" for name in (*NUDGED, "nudged_anchors", "referee")}
+    assert first == OPENED | FED | {f"{name}.npz" for name in (*NUDGED, *NUDGED_ANCHORS, "referee")}
     alone = declared(empty_project, "probe", "framework=torch")
-    assert alone == first - {"anchors.npz", "final.npz", "anchor_states.npz", "final.safetensors", "nudged_anchors.npz"}
+    anchors = {f"{name}.npz" for name in ("anchors", "final", "anchor_states", *NUDGED_ANCHORS)}
+    assert alone == first - anchors - {"final.safetensors"}
 
 
 @contextmanager
