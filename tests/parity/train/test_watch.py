@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,7 +173,9 @@ def test_the_command_in_a_pipe(tmp_path):
     done = subprocess.run([*command, "--frameworks", "torch"], capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
     run(tmp_path, "jittor", epoch(1))
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background is born deaf to it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command, preexec_fn=heard, **pipes)
     assert "epoch 1" in running.stdout.readline()
     time.sleep(0.1)
     running.send_signal(signal.SIGINT)
