@@ -1,4 +1,4 @@
-"""Which operators a training step and the inference of one image spend their time in, in one of the frameworks.
+"""Which operators a training step, and inference on the same batch, spend their time in, in one of the frameworks.
 
     .venvs/torch/bin/python tests/operators.py torch rtdetr --data results/data/<name>-<hash> --threads 2
     .venvs/jittor/bin/python tests/operators.py jittor rtdetr --data results/data/<name>-<hash> --threads 2
