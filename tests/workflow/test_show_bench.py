@@ -48,6 +48,19 @@ def test_the_text_says_what_the_machine_did_and_in_which_order(tmp_path):
     assert "processes in the order A B B A, the longest pause 90 s" in text
 
 
+def test_ratios_that_a_report_would_withhold_are_named(tmp_path):
+    profiles = show_bench.read(published(tmp_path / "profile"))
+    assert "withheld" not in show_bench.text(profiles)
+    for process in processes(profiles["jittor"]):
+        process["machine"]["train"] = [1.5 * value for value in process["machine"]["train"]]
+    profiles["jittor"]["machine"]["train"] = [1.5 * value for value in profiles["jittor"]["machine"]["train"]]
+    processes(profiles["jittor-stock"])[0]["others"] = {"latency": 0.5, "train": 0.1}
+    assert show_bench.disturbed(profiles) == [
+        "withheld: training step, Jittor fast: the fixed computation took 1.50 times as long",
+        "withheld: inference, Jittor stock: others kept 0.50 cores busy",
+    ]
+
+
 def test_a_model_that_could_not_be_compiled_is_named_and_has_no_numbers(tmp_path):
     profiles = show_bench.read(published(tmp_path / "profile", compiled=False))
     assert all(row[2] == "-" for row in show_bench.rows(profiles))

@@ -19,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from parity.compare.comparison import PROFILE_ORDER
+from parity.compare.findings import IDLE, drift, samples, survives
 from parity.compare.stats import ratio_of_processes
 from parity.config.run import RunConfig, load_run
 from parity.data.throughput import compare
@@ -51,6 +52,10 @@ ROWS: dict[str, Callable[[dict], float]] = {  # row -> its value for one process
     "machine, step, ms": _median("machine", "train"),
     "machine, inference, ms": _median("machine", "latency"),
 }
+JUDGED = {
+    "training step": ("train", "step"),
+    "inference": ("latency", "total"),
+}  # ratios that a report gives a verdict on
 PLAIN = ("memory", "first")  # rows that have a ratio without an interval
 
 
@@ -117,10 +122,30 @@ def notes(profiles: Profiles) -> list[str]:
         for name, profile in known.items()
     )
     lines.append(f"cores busy with something else, in the worst series: {busy}")
+    lines += disturbed(known)
     order = turns.report(known)
     if order:
         kept = "A B B A" if order["alternated"] else f"not A B B A but {', '.join(order['order'])}"
         lines.append(f"processes in the order {kept}, the longest pause {order['pause']:.0f} s")
+    return lines
+
+
+def disturbed(known: Profiles) -> list[str]:
+    """The ratios on which a report would withhold its verdict, by its own rule, and why."""
+    lines = []
+    for setting, profile in known.items():
+        if setting == BASE or BASE not in known:
+            continue
+        for name, (section, key) in JUDGED.items():
+            first, second = ([samples(one, section, key) for one in processes(p)] for p in (known[BASE], profile))
+            slower = drift(known[BASE], profile, section)
+            busy = max(one["others"][section] for p in (known[BASE], profile) for one in processes(p))
+            if busy > IDLE:
+                lines.append(f"withheld: {name}, {TITLES[setting]}: others kept {busy:.2f} cores busy")
+            elif not survives(ratio_of_processes(first, second, MARGIN), slower):
+                lines.append(
+                    f"withheld: {name}, {TITLES[setting]}: the fixed computation took {slower:.2f} times as long"
+                )
     return lines
 
 
