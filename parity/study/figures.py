@@ -56,6 +56,7 @@ def _looks(axis, judgement: Judgement, protocol: Protocol) -> None:
                 label=label if not number else None,
             )  # fmt: skip
     axis.set_xticks(range(len(looks)), [str(entry.pairs) for entry in looks])
+    axis.set_xlim(-0.5, max(len(looks), 1) - 0.5)  # a single look keeps its bars together
     axis.set(xlabel="pairs at the look", ylabel="difference in AP (points)", title="interval at each look")
     if not looks:
         axis.text(0.5, 0.6, f"the first look is after {protocol.looks[0]} pairs", transform=axis.transAxes, ha="center")
